@@ -1,0 +1,45 @@
+"""The Python door: what the command line does, as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from instruct.build.build import BuildResult, Listener, build
+from instruct.reports.card import write_reports
+from instruct.specs.recipe import Recipe, load_recipe
+
+__all__ = ["build_dataset", "load_recipe"]
+
+
+def build_dataset(
+    recipe: Recipe | str | Path,
+    out: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    workers: int = 1,
+    specs: Sequence[str | Path] = (),
+    listener: Listener | None = None,
+) -> BuildResult:
+    """Build a recipe into a dataset folder with its count table.
+
+    Args:
+        recipe: a recipe, its file, or the name of a shipped one.
+        out: the output folder; an earlier build of the same recipe in it is continued.
+        data_root: folder below which the sources lie.
+        workers: processes that render; no number of them changes a byte.
+        specs: folders with more task specs and templates.
+        listener: told of every step, as a dict.
+
+    Raises:
+        instruct.errors.UserError: see :func:`instruct.build.build.build`.
+    """
+    return build(
+        recipe if isinstance(recipe, Recipe) else load_recipe(recipe),
+        Path(out),
+        data_root=Path(data_root) if data_root is not None else None,
+        workers=workers,
+        spec_folders=[Path(folder) for folder in specs],
+        finish=write_reports,
+        listener=listener,
+    )

@@ -1,0 +1,1 @@
+"""Build: recipes become dataset folders."""

@@ -1,0 +1,230 @@
+"""Build: plan, execute, publish. The one way from a recipe to a dataset folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import instruct
+from instruct.build.counts import Counts, count_shards
+from instruct.build.execute import execute
+from instruct.build.files import locked, write_json, write_text
+from instruct.build.job import Job, ShardResult
+from instruct.build.output import FORMAT, MANIFEST, OutputFolder
+from instruct.build.plan import PlannedTask, Selection, plan_tasks, select, summary
+from instruct.build.publish import hub_configs, publish_shards
+from instruct.errors import DataError
+from instruct.reasons import EXPLANATIONS, Reason
+from instruct.sources import get_source
+from instruct.specs.recipe import Recipe
+from instruct.specs.task_spec import SPLITS
+
+# Told of every step: a plain dict whose "event" names it.
+Listener = Callable[[dict[str, Any]], None]
+# Writes the reports of a build into its folder, before the manifest closes it.
+Finish = Callable[[Path, dict[str, Any], Counts], None]
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build did.
+
+    Attributes:
+        out: the output folder.
+        manifest: its manifest.
+        counts: its counts.
+        built: shards rendered now.
+        reused: shards that were there already.
+        dropped: shards of the earlier build that are gone.
+    """
+
+    out: Path
+    manifest: dict[str, Any]
+    counts: Counts
+    built: int
+    reused: int
+    dropped: int
+
+
+def build(
+    recipe: Recipe,
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    workers: int = 1,
+    spec_folders: Sequence[Path] = (),
+    finish: Finish | None = None,
+    listener: Listener | None = None,
+) -> BuildResult:
+    """Build a recipe into a folder, reusing every finished shard of an earlier or interrupted build.
+
+    Args:
+        recipe: the recipe.
+        out: the output folder.
+        data_root: folder below which the sources lie.
+        workers: processes that render.
+        spec_folders: folders with more task specs and templates.
+        finish: writes reports into the folder.
+        listener: told of every step.
+
+    Raises:
+        SpecError: a spec, template or query is invalid.
+        DataError: a source is malformed, too many records are bad, or the disk is full.
+        UsageError: the folder holds another build, or another process builds into it.
+    """
+    selection = select(recipe, data_root, spec_folders)
+    output = OutputFolder(out)
+    with locked(output.lock):
+        output = OutputFolder(out)  # what another process wrote while this one waited
+        output.claim(recipe.name)
+        with output.log.open("a", encoding="utf-8") as log:
+
+            def tell(event: str, **facts: Any) -> None:
+                record = {"event": event, **facts}
+                log.write(json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **record}) + "\n")
+                log.flush()
+                if listener is not None:
+                    listener(record)
+
+            tell("start", recipe=recipe.name, out=str(output.path), version=instruct.__version__, absent=selection.absent)
+            return _run(selection, output, workers, finish, tell)
+
+
+def _run(
+    selection: Selection, output: OutputFolder, workers: int, finish: Finish | None, tell: Callable[..., None]
+) -> BuildResult:
+    planned: list[PlannedTask] = []
+    results: dict[str, tuple[ShardResult, Path]] = {}
+
+    def jobs() -> Iterator[tuple[Job, Path]]:
+        for task in plan_tasks(selection, output, workers):
+            planned.append(task)
+            tell("planned", **summary(task))
+            for item in task.jobs:
+                if item.found is not None:
+                    results[item.job.key] = item.found
+                else:
+                    yield item.job, output.staged(item.job.key)
+
+    built = 0
+    for result in execute(jobs(), workers):
+        output.keep(result)
+        results[result.key] = (result, output.staged(result.key))
+        built += 1
+        tell("shard", key=result.key, examples=result.examples, bytes=result.bytes)
+
+    bad = {task.entry.config: list(_bad(task, results)) for task in planned}
+    _refuse_too_many(selection.recipe, planned, bad)
+    tell("publish")
+    configs = {
+        task.entry.config: {
+            split: [results[item.job.key] for item in task.jobs if item.job.split == split]
+            for split in SPLITS
+            if any(item.job.split == split for item in task.jobs)
+        }
+        for task in planned
+        if task.jobs
+    }
+    published = publish_shards(output, configs)
+    manifest = _manifest(selection, planned, published, bad)
+    counts = count_shards(output.path, manifest["tasks"])
+    lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for rows in bad.values() for row in rows]
+    write_text(output.path / "quarantine.jsonl", "".join(line + "\n" for line in lines))
+    if finish is not None:
+        finish(output.path, manifest, counts)
+    write_json(output.path / MANIFEST, manifest)
+    _clean(output, results)
+    dropped = sum(task.dropped for task in planned)
+    tell("done", built=built, reused=len(results) - built, dropped=dropped, bad=len(lines))
+    return BuildResult(output.path, manifest, counts, built, len(results) - built, dropped)
+
+
+def _bad(task: PlannedTask, results: dict[str, tuple[ShardResult, Path]]) -> Iterator[dict[str, str]]:
+    """Quarantined records of a task, those without a worded example last."""
+    for row in task.compiled.bad:
+        yield {"task": task.entry.name, **row}
+    for item in task.jobs:
+        for row in results[item.job.key][0].bad:
+            yield {"task": task.entry.name, "split": item.job.split, **row}
+
+
+def _refuse_too_many(recipe: Recipe, planned: list[PlannedTask], bad: dict[str, list[dict[str, str]]]) -> None:
+    problems = []
+    for task in planned:
+        rows, records = bad[task.entry.config], sum(task.compiled.records.values())
+        if rows and len(rows) > recipe.max_bad * records:
+            problems.append(f"{task.entry.name}: {len(rows):,} of {records:,} records are bad (max_bad: {recipe.max_bad:g})")
+            for reason, number in Counter(row["reason"] for row in rows).most_common():
+                row = next(row for row in rows if row["reason"] == reason)
+                problems.append(
+                    f"  {number:,} {reason}: {EXPLANATIONS[Reason(reason)]}; first: {row['id']} from {row['origin']}: {row['detail']}"
+                )
+    if problems:
+        problems.append("Mend the data, or allow more with max_bad=SHARE (1 allows all); finished shards are kept.")
+        raise DataError("\n".join(problems))
+
+
+def _manifest(
+    selection: Selection,
+    planned: list[PlannedTask],
+    published: dict[str, dict[str, list[dict[str, Any]]]],
+    bad: dict[str, list[dict[str, str]]],
+) -> dict[str, Any]:
+    by_config = {task.entry.config: task for task in planned}
+    tasks = []
+    for entry in selection.entries:
+        task = by_config.get(entry.config)
+        facts: dict[str, Any] = {
+            "config": entry.config,
+            "name": entry.name,
+            "task": entry.task.task,
+            "dataset": entry.spec.dataset,
+            "source": entry.spec.source,
+            "expect": dict(entry.task.expect),
+            "splits": {},
+        }
+        if task is not None:
+            facts |= {
+                "facts": task.facts,
+                "splits": {
+                    split: {"records": task.compiled.records[split], "shards": shards}
+                    for split, shards in published.get(entry.config, {}).items()
+                },
+                "bad": dict(sorted(Counter(row["reason"] for row in bad[entry.config]).items())),
+                "missing_images": len(task.compiled.missing_images),
+                "dropped_images": dict(sorted(task.compiled.dropped_images.items())),
+            }
+        else:
+            facts |= {"facts": None, "absent": True}
+        tasks.append(facts)
+    specs = {entry.spec.source: entry.spec for entry in selection.entries}
+    return {
+        "format": FORMAT,
+        "name": selection.recipe.name,
+        "version": instruct.__version__,
+        "recipe": selection.recipe.model_dump(mode="json", exclude={"sources": {name: {"root"} for name in specs}}),
+        "image_roots": {name: str(get_source(name).image_folder(root)) for name, root in selection.roots.items()},
+        "sources": {
+            name: {"access": spec.access, "licence": spec.licence, "upstream": spec.upstream, "present": name in selection.roots}
+            for name, spec in sorted(specs.items())
+        },
+        "configs": hub_configs(published),
+        "tasks": tasks,
+    }
+
+
+def _clean(output: OutputFolder, results: dict[str, tuple[ShardResult, Path]]) -> None:
+    """Remove what only the build needed, and what is known of shards that are gone."""
+    shutil.rmtree(output.work / "records", ignore_errors=True)
+    shutil.rmtree(output.work / "shards", ignore_errors=True)
+    for file in (output.work / "results").glob("*.json"):
+        if file.stem not in results:
+            file.unlink()
+
+

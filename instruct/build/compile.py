@@ -1,0 +1,169 @@
+"""Compile: from a task of a spec to the records of a build, cut into shards' worth and named by digest.
+
+A task's records go into one Arrow file of the work folder, one batch for each shard to come. What is wrong with their
+images is settled here, so that a record's number of images is known before it is worded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from instruct.digest import digest_batch
+from instruct.images.folder import ImageFolder
+from instruct.prompts.template import CompiledTemplate
+from instruct.reasons import Reason
+from instruct.specs.records import RecordQueries
+from instruct.specs.recipe import Recipe
+from instruct.specs.task_spec import TaskEntry
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The records of one shard to come: a batch of the records file."""
+
+    split: str
+    batch: int
+    rows: int
+    digest: str
+
+
+@dataclass
+class CompiledTask:
+    """A task's records, ready to be worded.
+
+    Attributes:
+        records: records of each split before any was left out.
+        slices: the shards to come.
+        bad: records left out for their images: id, split, reason, detail, origin.
+        missing_images: images that are referred to and not on disk, with ``images.missing: keep``.
+        dropped_images: images left out of records that stay, by reason.
+    """
+
+    records: Counter[str] = field(default_factory=Counter)
+    slices: list[Slice] = field(default_factory=list)
+    bad: list[dict[str, str]] = field(default_factory=list)
+    missing_images: set[str] = field(default_factory=set)
+    dropped_images: Counter[str] = field(default_factory=Counter)
+
+
+def compile_task(
+    entry: TaskEntry,
+    queries: RecordQueries,
+    template: CompiledTemplate,
+    recipe: Recipe,
+    folders: Mapping[str, ImageFolder],
+    file: Path,
+) -> CompiledTask:
+    """Run a task's query and write its records.
+
+    Args:
+        entry: the task.
+        queries: the source's queries, over its tables.
+        template: the task's template.
+        recipe: the recipe.
+        folders: namespace to the folder of its images; a namespace without one has no images on disk.
+        file: the records file to write.
+
+    Raises:
+        SpecError, DataError: see :meth:`RecordQueries.records`.
+    """
+    compiled = CompiledTask()
+    writer: pa.ipc.RecordBatchFileWriter | None = None
+    try:
+        for records in queries.records(entry, template.columns, recipe.shard_rows):
+            split = records.column("split")[0].as_py()
+            compiled.records[split] += len(records)
+            if template.declarations.images != "none":
+                records = _settle_images(entry, records, template.declarations.images, recipe, folders, compiled)
+            if not len(records):
+                continue
+            if writer is None:
+                writer = pa.ipc.new_file(file, records.schema)
+            writer.write_batch(records)
+            compiled.slices.append(Slice(split, len(compiled.slices), len(records), digest_batch(records)))
+    finally:
+        if writer is not None:
+            writer.close()
+    return compiled
+
+
+def _settle_images(
+    entry: TaskEntry,
+    records: pa.RecordBatch,
+    wanted: str | int | None,
+    recipe: Recipe,
+    folders: Mapping[str, ImageFolder],
+    compiled: CompiledTask,
+) -> pa.RecordBatch:
+    """Leave out what cannot be shown: images of a set one by one, records whose images all have a part in the task."""
+    lists = records.column("images")
+    rows = np.asarray(pc.list_parent_indices(lists))
+    paths = lists.flatten().to_pylist()
+    faults = _faults(entry, records, rows, paths, folders)
+    if recipe.images.missing == "keep":
+        compiled.missing_images |= {
+            path for path, fault in zip(paths, faults, strict=True) if fault is Reason.MISSING_IMAGE
+        }
+        faults = [None if fault is Reason.MISSING_IMAGE else fault for fault in faults]
+    shown = np.array([fault is None for fault in faults], bool)
+    before = np.bincount(rows, minlength=len(records))
+    after = np.bincount(rows[shown], minlength=len(records))
+
+    reasons: dict[int, tuple[Reason, str]] = {}
+    for index in np.flatnonzero(~shown):
+        row, fault = int(rows[index]), faults[index]
+        assert fault is not None
+        if wanted != "any" or after[row] == 0:
+            reasons.setdefault(row, (fault, str(paths[index])))
+        else:
+            compiled.dropped_images[str(fault)] += 1
+    for row in np.flatnonzero(after == 0 if wanted == "any" else before != wanted):
+        reason = Reason.NO_IMAGE if before[row] == 0 else Reason.IMAGE_COUNT
+        reasons.setdefault(int(row), (reason, f"{before[row]} images; the template places {wanted}"))
+
+    for row, (reason, detail) in sorted(reasons.items()):
+        compiled.bad.append(
+            {
+                "id": records.column("id")[row].as_py(),
+                "split": records.column("split")[row].as_py(),
+                "reason": str(reason),
+                "detail": detail,
+                "origin": records.column("origin")[row].as_py(),
+            }
+        )
+    if not shown.all():
+        offsets = np.zeros(len(records) + 1, np.int32)
+        np.cumsum(after, out=offsets[1:])
+        kept = lists.flatten().filter(pa.array(shown))
+        position = records.schema.get_field_index("images")
+        records = records.set_column(position, records.schema.field(position), pa.ListArray.from_arrays(offsets, kept))
+    if reasons:
+        good = np.ones(len(records), bool)
+        good[list(reasons)] = False
+        records = records.filter(pa.array(good))
+    return records
+
+
+def _faults(
+    entry: TaskEntry, records: pa.RecordBatch, rows: np.ndarray, paths: list[str], folders: Mapping[str, ImageFolder]
+) -> list[Reason | None]:
+    def look_up(namespace: str, some: list[str]) -> list[Reason | None]:
+        folder = folders.get(namespace)
+        return folder.faults(some) if folder is not None else [Reason.MISSING_IMAGE] * len(some)
+
+    if "namespace" not in records.schema.names:
+        return look_up(entry.namespace, paths)
+    namespaces = pc.fill_null(records.column("namespace"), entry.namespace).take(pa.array(rows)).to_pylist()
+    faults: list[Reason | None] = [None] * len(paths)
+    for namespace in sorted(set(namespaces)):
+        some = [index for index, name in enumerate(namespaces) if name == namespace]
+        for index, fault in zip(some, look_up(namespace, [paths[index] for index in some]), strict=True):
+            faults[index] = fault
+    return faults

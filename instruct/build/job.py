@@ -1,0 +1,259 @@
+"""A job: one shard's worth of records and all that decides its bytes. :func:`run` is the pure function of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from instruct.build.files import write_bytes
+from instruct.build.schema import shard_schema
+from instruct.digest import digest_bytes, digest_code, digest_json
+from instruct.prompts.render import Rendered, choose_variants, render_records
+from instruct.prompts.template import CompiledTemplate, TemplateSource
+from instruct.specs.records import VARIANT_HASH
+
+_BATCH_ROWS = 2000
+_CODE = tuple(
+    f"instruct.{name}"
+    for name in (
+        "build.job", "build.schema", "prompts.conversation", "prompts.filters", "prompts.language", "prompts.marks",
+        "prompts.render", "prompts.template", "specs.records",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """Plain data that decides one shard.
+
+    Attributes:
+        config: configuration (task and dataset) that the shard belongs to.
+        split: train, val or test.
+        task: name of the task.
+        dataset: name of the dataset.
+        namespace: source that the records' keys belong to, where a record does not name its own.
+        records: file of the task's records (Arrow IPC file).
+        batch: which batch of it.
+        rows: number of records in the batch.
+        records_digest: digest of the batch.
+        template: the template, with all it imports.
+        variants: variants per record.
+        image_roots: namespace to the folder that image paths are written below; none writes relative paths.
+        spec_digest: digest of the task's part of its spec.
+        seed: seed of the recipe.
+    """
+
+    config: str
+    split: str
+    task: str
+    dataset: str
+    namespace: str
+    records: str
+    batch: int
+    rows: int
+    records_digest: str
+    template: TemplateSource
+    variants: int | Literal["all"]
+    image_roots: Mapping[str, str]
+    spec_digest: str
+    seed: int
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that decides the shard's bytes, by name: the key is its digest, a plan's reasons its differences."""
+        return {
+            "config": self.config,
+            "split": self.split,
+            "names": [self.task, self.dataset, self.namespace],
+            "records": self.records_digest,
+            "template": self.template.digest,
+            "variants": self.variants,
+            "image_roots": dict(self.image_roots),
+            "spec": self.spec_digest,
+            "seed": self.seed,
+            "code": code_digest(),
+        }
+
+    @property
+    def key(self) -> str:
+        """Content address of the shard."""
+        return digest_json(self.facts)
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What running a job gave.
+
+    Attributes:
+        key: the job's key.
+        facts: the job's facts.
+        records: records that made examples.
+        examples: examples written.
+        bytes: size of the shard file.
+        sha256: digest of the shard file.
+        bad: records left out: id, reason, detail and origin of each.
+    """
+
+    key: str
+    facts: dict[str, Any]
+    records: int
+    examples: int
+    bytes: int
+    sha256: str
+    bad: list[dict[str, str]]
+
+
+@cache
+def code_digest() -> str:
+    """Digest of the code that renders and writes, and of the libraries whose release can change the bytes."""
+    from importlib.metadata import version
+
+    libraries = {name: version(name).split(".")[:2] for name in ("jinja2", "pyarrow")}
+    return digest_json([digest_code(_CODE), libraries])
+
+
+@lru_cache(maxsize=64)
+def _compiled(source: TemplateSource) -> CompiledTemplate:
+    return CompiledTemplate(source)
+
+
+def run(job: Job, staged: Path) -> ShardResult:
+    """Render a job's records and write its shard.
+
+    Args:
+        job: the job.
+        staged: file to write; it appears whole or not at all.
+
+    Raises:
+        SpecError: the template places other images than the records have.
+        OSError: the shard cannot be written.
+    """
+    with pa.memory_map(job.records) as file:
+        records = pa.ipc.open_file(file).get_batch(job.batch)
+        template = _compiled(job.template)
+        rendered = _render(job, template, records)
+        table = _examples(job, rendered, records)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            for start in range(0, max(len(table), 1), _BATCH_ROWS):
+                writer.write_batch(table.slice(start, _BATCH_ROWS))
+        content = sink.getvalue()
+        bad = [
+            {
+                "id": records.column("id")[fault.row].as_py(),
+                "reason": str(fault.reason),
+                "detail": fault.detail,
+                "origin": records.column("origin")[fault.row].as_py(),
+            }
+            for fault in rendered.faults
+        ]
+    write_bytes(staged, content)
+    return ShardResult(
+        key=job.key,
+        facts=job.facts,
+        records=len(records) - len(bad),
+        examples=len(table),
+        bytes=len(content),
+        sha256=digest_bytes(memoryview(content)),
+        bad=bad,
+    )
+
+
+def _render(job: Job, template: CompiledTemplate, records: pa.RecordBatch) -> Rendered:
+    if "images" in records.schema.names:
+        counts = pc.list_value_length(records.column("images")).to_pylist()
+    else:
+        counts = [0] * len(records)
+    hashes = np.asarray(records.column(VARIANT_HASH))
+    return render_records(template, records, counts, choose_variants(hashes, template.weights, job.variants))
+
+
+def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.RecordBatch:
+    schema = shard_schema()
+    kept = records.take(pa.array(rendered.rows))
+    count = len(kept)
+
+    def column(name: str) -> pa.Array:
+        if name in kept.schema.names:
+            return kept.column(name)
+        return pa.nulls(count, schema.field(name).type) if name in schema.names else pa.nulls(count, pa.string())
+
+    variants = pa.array(rendered.variants, pa.int32())
+    identifier = kept.column("id")
+    if job.variants != 1:
+        identifier = pc.binary_join_element_wise(identifier, variants.cast(pa.string()), "#")
+    namespace = pc.fill_null(column("namespace"), job.namespace)
+    paths = kept.column("images") if "images" in kept.schema.names else _empty_lists(count, pa.string())
+    image_keys = _prefixed(namespace, paths)
+    keys = pa.StructArray.from_arrays(
+        [kept.column("id"), _join(namespace, kept.column("patient")), _prefixed(namespace, kept.column("studies")), image_keys],
+        fields=list(schema.field("keys").type),
+    )
+    regions = kept.column("regions") if "regions" in kept.schema.names else _empty_lists(count, schema.field("regions").type.value_type)
+    provenance = pa.StructArray.from_arrays(
+        [
+            kept.column("origin"),
+            _constant(job.template.name, count),
+            _constant(job.template.digest[:16], count),
+            variants,
+            _constant(job.spec_digest[:16], count),
+        ],
+        fields=list(schema.field("provenance").type),
+    )
+    columns = [
+        identifier,
+        _constant(job.task, count),
+        _constant(job.dataset, count),
+        _images(job, namespace, paths, schema.field("images").type.value_type),
+        rendered.conversations.messages,
+        rendered.conversations.conversations,
+        regions,
+        keys,
+        provenance,
+    ]
+    return pa.record_batch(columns, schema=schema)
+
+
+def _constant(value: str, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, pa.string()), count)
+
+
+def _empty_lists(count: int, kind: pa.DataType) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(np.zeros(count + 1, np.int32)), pa.array([], kind))
+
+
+def _join(prefix: pa.Array, names: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(prefix, names, "/")
+
+
+def _prefixed(prefix: pa.Array, lists: pa.ListArray) -> pa.ListArray:
+    """Each text of each list, with its row's prefix and a slash before it."""
+    each = prefix.take(pc.list_parent_indices(lists))
+    return _relist(lists, _join(each, lists.flatten()))
+
+
+def _relist(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
+    """Lists of the lengths of others, over new values."""
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0))
+    offsets = np.zeros(len(lists) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def _images(job: Job, namespace: pa.Array, paths: pa.ListArray, kind: pa.DataType) -> pa.ListArray:
+    flat = paths.flatten()
+    if job.image_roots:
+        roots = namespace
+        for name, root in job.image_roots.items():
+            roots = pc.if_else(pc.equal(namespace, name), root.rstrip(os.sep), roots)
+        flat = _join(roots.take(pc.list_parent_indices(paths)), flat)
+    images = pa.StructArray.from_arrays([pa.nulls(len(flat), pa.binary()), flat], fields=list(kind))
+    return _relist(paths, images)

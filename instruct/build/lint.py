@@ -1,0 +1,160 @@
+"""Lint: hold specs and templates against each other without any data.
+
+Rules, each with the message it gives:
+
+* the query binds against the reader's tables and meets the record contract;
+* every column a template reads is one the query gives;
+* every variant's prompt uses what ``{% inputs %}`` declares, every answer what ``{% target %}`` declares;
+* the target is not told in the prompt;
+* a template that shows images has a query that gives them, and the reverse;
+* each variant places each image once and in order, and renders on made-up records;
+* no ``{name}`` with single braces, which Jinja prints as it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from instruct.errors import SpecError
+from instruct.prompts.language import Turn, Variant
+from instruct.prompts.render import render_records
+from instruct.prompts.template import CompiledTemplate, find_template
+from instruct.sources import get_source
+from instruct.specs.records import CONTRACT, RecordQueries
+from instruct.specs.task_spec import TaskEntry
+
+_SINGLE_BRACES = re.compile(r"(?<![{%#])\{\s*[a-z_][a-z_0-9.]*\s*\}(?!\})")
+_CONTRACT_TYPES = {name: kind for name, _, kind, *_ in CONTRACT}
+# Counts of images that a template for any number of them must be right for.
+_ANY = (1, 2, 3, 5)
+
+
+def lint(entries: Sequence[TaskEntry], template_folders: Sequence[Path] = ()) -> list[str]:
+    """Everything wrong with some tasks and their templates, as ``file:line:column: message``; empty if all is well."""
+    problems: list[str] = []
+    templates: dict[str, CompiledTemplate | None] = {}
+    for entry in entries:
+        name = entry.task.template
+        if name not in templates:
+            try:
+                templates[name] = CompiledTemplate(find_template(name, template_folders))
+                problems += lint_template(templates[name])  # type: ignore[arg-type]
+            except SpecError as error:
+                templates[name] = None
+                problems += [f"{problem} (wanted at {entry.place('template')})" for problem in error.problems]
+    for source, group in groupby(sorted(entries, key=lambda entry: entry.spec.source), lambda entry: entry.spec.source):
+        with RecordQueries(get_source(source)) as queries:
+            for entry in group:
+                problems += lint_task(entry, queries, templates[entry.task.template])
+    return list(dict.fromkeys(problems))
+
+
+def lint_task(entry: TaskEntry, queries: RecordQueries, template: CompiledTemplate | None) -> list[str]:
+    """What is wrong with a task: its query, and how its template fits it."""
+    try:
+        problems = queries.check_contract(entry)
+        columns = queries.columns(entry)
+    except SpecError as error:
+        return error.problems
+    if template is None:
+        return problems
+    at = f"{entry.place('template')}: {entry.name}: template {template.source.name}"
+    missing = [name for name in template.columns if name not in columns]
+    if missing:
+        problems.append(f"{at} reads {', '.join(missing)}; the query gives {', '.join(columns)}")
+    shows = template.declarations.images != "none"
+    if shows and "images" not in columns:
+        problems.append(f"{at} shows images; the query gives no column 'images'")
+    if not shows and "images" in columns:
+        problems.append(f"{at} shows no images; the query gives the column 'images'")
+    if not missing and not problems:
+        problems += _lint_rendering(entry, queries, template)
+    return problems
+
+
+def lint_template(template: CompiledTemplate) -> list[str]:
+    """What is wrong with a template by itself."""
+    source = template.source
+    problems = []
+    for name, text in source.texts:
+        path = str(Path(source.path).with_name(name))
+        for number, line in enumerate(text.splitlines(), 1):
+            for match in _SINGLE_BRACES.finditer(line):
+                problems.append(
+                    f"{path}:{number}:{match.start() + 1}: {match[0]} prints as it stands; write {{{{ {match[0][1:-1].strip()} }}}}"
+                )
+    declared = template.declarations
+    for number, variant in enumerate(template.variants):
+        where = f"{source.path}:{variant.line}:1: variant {number}"
+        prompt, answer = _columns_used(template, variant)
+        problems += [f"{where}: the prompt does not use the input {name!r}" for name in declared.inputs if name not in prompt]
+        problems += [f"{where}: the answer does not use the target {name!r}" for name in declared.target if name not in answer]
+        problems += [f"{where}: the prompt tells the target {name!r}" for name in declared.target if name in prompt]
+    return problems
+
+
+def _columns_used(template: CompiledTemplate, variant: Variant) -> tuple[set[str], set[str]]:
+    """Columns that the prompt turns and the answer turns of a variant read, also through ``{% set %}``."""
+
+    def used(turns: Sequence[Turn]) -> set[str]:
+        body = [node for turn in turns for node in turn.body]
+        names = template.names_used(body)
+        for statement in reversed(variant.setup):
+            if set(_assigned(statement)) & template.all_names(body):
+                names |= template.names_used([statement])
+        return names
+
+    return (
+        used([turn for turn in variant.turns if turn.role != "assistant"]),
+        used([turn for turn in variant.turns if turn.role == "assistant"]),
+    )
+
+
+def _assigned(statement: Any) -> list[str]:
+    from jinja2 import nodes
+
+    return [name.name for name in statement.find_all(nodes.Name) if name.ctx == "store"]
+
+
+def _lint_rendering(entry: TaskEntry, queries: RecordQueries, template: CompiledTemplate) -> list[str]:
+    """Render every variant on made-up records, with every number of images it must be right for."""
+    wanted = template.declarations.images
+    counts = (0,) if wanted == "none" else _ANY if wanted == "any" else (int(wanted or 0),)
+    types = queries.column_types(entry)
+    variants = len(template.variants)
+    records = pa.record_batch({name: pa.array([_example(name, types[name])] * variants, types[name]) for name in ["id", *template.columns]})
+    each_variant = np.arange(variants)[:, None]
+    problems = []
+    for count in counts:
+        try:
+            rendered = render_records(template, records, [count] * variants, each_variant)
+        except SpecError as error:
+            return error.problems
+        problems += [f"{fault.detail} (on a made-up record)" for fault in rendered.faults]
+        for number, turns in zip(rendered.variants, rendered.conversations.conversations.to_pylist(), strict=True):
+            line = template.variants[int(number)].line
+            for turn in turns:
+                text = turn["value"]
+                if text != text.strip() or "  " in text:
+                    problems.append(f"{template.source.path}:{line}:1: variant {number}: stray white space in {text!r}")
+    return list(dict.fromkeys(problems))
+
+
+def _example(name: str, kind: pa.DataType) -> Any:
+    """A made-up value of a column."""
+    if pa.types.is_string(kind):
+        return f"the {name.replace('_', ' ')}"
+    if pa.types.is_list(kind):
+        return [_example(name, kind.value_type)]
+    if pa.types.is_struct(kind):
+        return {child.name: _example(child.name, child.type) for child in kind}
+    if pa.types.is_boolean(kind):
+        return True
+    return 0

@@ -1,0 +1,114 @@
+"""The output folder: its names, what an earlier build left in it, and how a shard is found again by its key.
+
+::
+
+    OUT/README.md, counts.md, counts.csv, counts.json, quarantine.jsonl, build.log.jsonl
+    OUT/manifest.json                                     written last: without it, a build is not finished
+    OUT/<config>/<split>/arrow/data-00000-of-00003.arrow  shards; state.json and dataset_info.json beside arrow/
+    OUT/.build/                                           lock, records, staged shards, results by key
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from instruct.build.files import read_json, write_json
+from instruct.build.job import ShardResult
+from instruct.digest import digest_file
+from instruct.errors import UsageError
+
+# The name of a split on disk and in `datasets`, where the count table says val.
+SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+class OutputFolder:
+    """An output folder.
+
+    Args:
+        path: the folder; need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.work = self.path / ".build"
+        self.scratch = self.work / "records"
+        self.lock = self.work / "lock"
+        self.log = self.path / "build.log.jsonl"
+        self.manifest: dict[str, Any] = read_json(self.path / MANIFEST) or {}
+        self._placed = {key: self.path / file for key, file in (read_json(self.work / "placed.json") or {}).items()}
+
+    def claim(self, name: str) -> None:
+        """Make sure that the folder is ours to write a build of this name into.
+
+        Raises:
+            UsageError: it holds another build, or files that are no build.
+        """
+        started = read_json(self.work / "name.json")
+        owner = self.manifest.get("name", started)
+        if owner is not None and owner != name:
+            raise UsageError(
+                f"{self.path}: holds the build {owner!r}; this recipe is named {name!r}."
+                " Choose another --out, or remove the folder"
+            )
+        if self.manifest and self.manifest.get("format") != FORMAT:
+            raise UsageError(
+                f"{self.path}: was written in format {self.manifest.get('format')}; this release writes {FORMAT}. Remove it"
+            )
+        if owner is None and self.path.exists():
+            others = sorted(path.name for path in self.path.iterdir() if path.name != ".build")
+            if others:
+                raise UsageError(f"{self.path}: is not empty ({others[0]}) and holds no build; choose another --out")
+        write_json(self.work / "name.json", name)
+
+    def records_file(self, config: str) -> Path:
+        """Work file of a task's records."""
+        return self.scratch / f"{config}.arrow"
+
+    def staged(self, key: str) -> Path:
+        """Where the shard of a key waits to be published."""
+        return self.work / "shards" / f"{key}.arrow"
+
+    def result_file(self, key: str) -> Path:
+        """What is known of the shard of a key."""
+        return self.work / "results" / f"{key}.json"
+
+    def shard_file(self, config: str, split: str, number: int, total: int) -> Path:
+        """Where a shard is published."""
+        return self.path / config / SPLIT_NAMES[split] / "arrow" / f"data-{number:05d}-of-{total:05d}.arrow"
+
+    def keep(self, result: ShardResult) -> None:
+        """Remember a finished shard."""
+        write_json(self.result_file(result.key), asdict(result))
+
+    def place(self, files: Mapping[str, Path]) -> None:
+        """Remember where the shard of each key is being published."""
+        write_json(
+            self.work / "placed.json", {key: file.relative_to(self.path).as_posix() for key, file in files.items()}
+        )
+
+    def find(self, key: str) -> tuple[ShardResult, Path] | None:
+        """The finished shard of a key, verified by digest; None where there is none, or it is damaged."""
+        known = read_json(self.result_file(key))
+        if known is None:
+            return None
+        try:
+            result = ShardResult(**known)
+        except TypeError:
+            return None
+        for file in (self.staged(key), self._placed.get(key)):
+            if file is not None and _is(file, result):
+                return result, file
+        return None
+
+
+def _is(file: Path, result: ShardResult) -> bool:
+    try:
+        return file.stat().st_size == result.bytes and digest_file(file) == result.sha256
+    except OSError:
+        return False

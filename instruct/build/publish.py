@@ -1,0 +1,147 @@
+"""Publication: finished shards take their names, and the files that ``datasets`` and people read are written.
+
+The old manifest goes first and the new one comes last: a folder with a manifest is a whole build.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from instruct.build.files import write_json
+from instruct.build.job import ShardResult
+from instruct.build.output import MANIFEST, SPLIT_NAMES, OutputFolder
+from instruct.build.schema import features
+from instruct.digest import digest_json
+
+# Split to the shards of one configuration, each with the file it is in now.
+Shards = Mapping[str, Sequence[tuple[ShardResult, Path]]]
+
+
+def publish_shards(output: OutputFolder, configs: Mapping[str, Shards]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Move shards to their names and write what opens them; remove what the build no longer has.
+
+    Args:
+        output: the output folder.
+        configs: configuration to its shards.
+
+    Returns:
+        For the manifest: configuration to split to shards, each with file, key, rows, bytes and digest.
+    """
+    (output.path / MANIFEST).unlink(missing_ok=True)
+    moves: list[tuple[str, Path, Path]] = []
+    published: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for config, splits in configs.items():
+        published[config] = {}
+        for split, shards in splits.items():
+            entries = []
+            for number, (result, file) in enumerate(shards):
+                target = output.shard_file(config, split, number, len(shards))
+                moves.append((result.key, file, target))
+                entries.append(
+                    {
+                        "file": target.relative_to(output.path).as_posix(),
+                        "key": result.key,
+                        "records": result.records,
+                        "examples": result.examples,
+                        "bytes": result.bytes,
+                        "sha256": result.sha256,
+                    }
+                )
+            published[config][split] = entries
+    _move(output, moves)
+    _remove_strays(output, {target for _, _, target in moves})
+    for config, config_splits in published.items():
+        _describe(output.path / config, config_splits, output.path)
+    _describe_all(output, published)
+    return published
+
+
+def _move(output: OutputFolder, moves: Sequence[tuple[str, Path, Path]]) -> None:
+    """Move shards to their names. At any moment each lies where :meth:`OutputFolder.find` looks."""
+    # First out of the way, then into place: one shard's new name can be another's old one.
+    for key, file, target in moves:
+        if file not in (target, output.staged(key)):
+            output.staged(key).parent.mkdir(parents=True, exist_ok=True)
+            file.replace(output.staged(key))
+    output.place({key: target for key, _, target in moves})
+    for key, file, target in moves:
+        if file != target:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            output.staged(key).replace(target)
+
+
+def _remove_strays(output: OutputFolder, wanted: set[Path]) -> None:
+    for file in output.path.glob("*/*/arrow/*.arrow"):
+        if file not in wanted:
+            file.unlink()
+    configs = {file.parents[2] for file in wanted}
+    splits = {file.parents[1] for file in wanted}
+    for state in output.path.glob("*/*/state.json"):
+        if state.parent not in splits:
+            shutil.rmtree(state.parent)
+    for description in output.path.glob("*/dataset_dict.json"):
+        if description.parent not in configs:
+            shutil.rmtree(description.parent)
+    for split in SPLIT_NAMES.values():
+        shutil.rmtree(output.path / split, ignore_errors=True)
+
+
+def _describe(folder: Path, splits: Mapping[str, Sequence[Mapping[str, Any]]], root: Path) -> None:
+    """What ``load_from_disk`` reads: the list of splits, and per split its features and files."""
+    write_json(folder / "dataset_dict.json", {"splits": [SPLIT_NAMES[split] for split in splits]})
+    for split, shards in splits.items():
+        place = folder / SPLIT_NAMES[split]
+        up = "../" * len(place.relative_to(root).parts)
+        inside = place.relative_to(root).as_posix() + "/"
+        files = [
+            shard["file"].removeprefix(inside) if shard["file"].startswith(inside) else up + shard["file"] for shard in shards
+        ]
+        write_json(place / "dataset_info.json", {"features": features()})
+        write_json(
+            place / "state.json",
+            {
+                "_data_files": [{"filename": file} for file in files],
+                # datasets names its caches by this; it must change with the content.
+                "_fingerprint": digest_json([shard["sha256"] for shard in shards])[:16],
+                "_format_columns": None,
+                "_format_kwargs": {},
+                "_format_type": None,
+                "_output_all_columns": False,
+                "_split": SPLIT_NAMES[split],
+            },
+        )
+
+
+def _describe_all(output: OutputFolder, published: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> None:
+    """The folder itself opens as all configurations together, without a copy."""
+    together: dict[str, list[Mapping[str, Any]]] = {}
+    for split in SPLIT_NAMES:
+        shards = [shard for config in sorted(published) for shard in published[config].get(split, ())]
+        if shards:
+            together[split] = shards
+    _describe(output.path, together, output.path)
+
+
+def hub_configs(published: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> list[dict[str, Any]]:
+    """The ``configs`` of the card's YAML: one per configuration, and ``all``, which is the default."""
+    splits = [split for split in SPLIT_NAMES if any(published[config].get(split) for config in published)]
+    everything = {
+        "config_name": "all",
+        "default": True,
+        "data_files": [
+            {"split": SPLIT_NAMES[split], "path": f"*/{SPLIT_NAMES[split]}/arrow/data-*.arrow"} for split in splits
+        ],
+    }
+    return [everything] + [
+        {
+            "config_name": config,
+            "data_files": [
+                {"split": SPLIT_NAMES[split], "path": f"{config}/{SPLIT_NAMES[split]}/arrow/data-*.arrow"}
+                for split in published[config]
+            ],
+        }
+        for config in sorted(published)
+    ]

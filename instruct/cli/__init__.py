@@ -1,0 +1,1 @@
+"""The command line: one module per command, imported light; the work is imported when the command runs."""

@@ -1,0 +1,78 @@
+"""``cxr-instruct build``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from instruct.cli import options
+from instruct.cli.progress import progress
+
+
+@click.command("build")
+@click.argument("recipe")
+@options.overrides
+@options.data_root
+@options.out
+@options.workers
+@options.specs
+@options.as_json
+def command(
+    recipe: str,
+    overrides: tuple[str, ...],
+    data_root: Path | None,
+    out: Path,
+    workers: int,
+    specs: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Build RECIPE (a file, or a shipped name such as demo) into a dataset folder with its count table.
+
+    Whatever an earlier or interrupted build left is reused; nothing is rendered twice.
+    """
+    from instruct.api import build_dataset, load_recipe
+
+    with progress(quiet=as_json) as listener:
+        result = build_dataset(
+            load_recipe(recipe, overrides), out, data_root=data_root, workers=workers, specs=specs, listener=listener
+        )
+    summary = {"built": result.built, "reused": result.reused, "dropped": result.dropped}
+    if as_json:
+        from instruct.reports.count_table import to_json
+
+        document: dict[str, Any] = {"out": str(result.out), "shards": summary, "bad": bad_records(result.manifest)}
+        click.echo(json.dumps(document | {"counts": to_json(result.counts)}))
+        return
+    click.echo((result.out / "counts.md").read_text("utf-8"))
+    for line in notes(result.manifest):
+        click.echo(line)
+    rendered = "nothing to render: every shard is up to date" if not result.built else f"{result.built} shards rendered"
+    click.echo(f"{rendered}, {result.reused} reused, {result.dropped} dropped: {result.out}")
+
+
+def bad_records(manifest: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Quarantined records: task to reason to number."""
+    return {task["name"]: task["bad"] for task in manifest["tasks"] if task.get("bad")}
+
+
+def notes(manifest: dict[str, Any]) -> list[str]:
+    """What a person should know of a build: what was left out, what is missing, what differs from a full release."""
+    lines = []
+    for task in manifest["tasks"]:
+        name = task["name"]
+        for reason, number in task.get("bad", {}).items():
+            lines.append(f"{name}: {number:,} records left out: {reason} (quarantine.jsonl)")
+        for reason, number in task.get("dropped_images", {}).items():
+            lines.append(f"{name}: {number:,} images left out of records that stay: {reason}")
+        if task.get("missing_images"):
+            lines.append(
+                f"{name}: {task['missing_images']:,} images are referred to and not on disk (images.missing=drop leaves them out)"
+            )
+        found = {split: task["splits"].get(split, {}).get("records", 0) for split in task["expect"]}
+        if not task.get("absent") and found != task["expect"]:
+            expected = ", ".join(f"{split} {number:,}" for split, number in task["expect"].items())
+            lines.append(f"{name}: the full release gives {expected}")
+    return lines

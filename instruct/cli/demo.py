@@ -1,0 +1,40 @@
+"""``cxr-instruct demo``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from instruct.cli import options
+from instruct.cli.progress import progress
+
+
+@click.command("demo")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder to fill.")
+@click.option("--studies", type=click.IntRange(20), default=60, show_default=True, help="Studies per source.")
+@options.workers
+@options.as_json
+def command(out: Path, studies: int, workers: int, as_json: bool) -> None:
+    """Run the main job on made-up corpora: write them, build their rows, print the count table."""
+    from instruct.api import build_dataset, load_recipe
+    from instruct.synth import write
+
+    recipe = load_recipe("demo")
+    data, dataset = out / "data", out / "dataset"
+    for source in recipe.sources:
+        if not as_json:
+            click.echo(f"writing {studies} made-up studies of {source} into {data / source}", err=True)
+        write(source, data / source, studies=studies)
+    with progress(quiet=as_json) as listener:
+        result = build_dataset(recipe, dataset, data_root=data, workers=workers, listener=listener)
+    if as_json:
+        from instruct.reports.count_table import to_json
+
+        click.echo(json.dumps({"data": str(data), "dataset": str(dataset), "counts": to_json(result.counts)}))
+        return
+    click.echo((dataset / "counts.md").read_text("utf-8"))
+    click.echo(f"The dataset is in {dataset}. Look at it:\n")
+    click.echo(f"    cxr-instruct show {dataset}")
+    click.echo(f"    python -c \"import datasets; print(datasets.load_from_disk('{dataset}'))\"")

@@ -1,0 +1,46 @@
+"""``cxr-instruct lint``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from instruct.cli import options
+
+
+@click.command("lint")
+@click.argument("recipes", nargs=-1)
+@options.specs
+@options.as_json
+def command(recipes: tuple[str, ...], specs: tuple[Path, ...], as_json: bool) -> None:
+    """Check every task spec, query and template (and RECIPES) without data; all faults at once."""
+    from instruct.build.lint import lint
+    from instruct.build.plan import template_folders
+    from instruct.errors import SpecError
+    from instruct.resources import shipped
+    from instruct.specs.recipe import load_recipe
+    from instruct.specs.task_spec import load_task_specs
+
+    problems: list[str] = []
+    tasks = 0
+    for recipe in recipes or [str(path) for path in sorted(shipped("recipes").glob("*.yaml"))]:
+        try:
+            load_recipe(recipe)
+        except SpecError as error:
+            problems += error.problems
+    try:
+        entries = load_task_specs(specs)
+        tasks = len(entries)
+        problems += lint(entries, template_folders(specs))
+    except SpecError as error:
+        problems += error.problems
+    if as_json:
+        click.echo(json.dumps({"tasks": tasks, "problems": problems}))
+    else:
+        for problem in problems:
+            click.echo(problem)
+        click.echo(f"{tasks} tasks checked, {len(problems)} problems" if problems else f"{tasks} tasks checked, all is well")
+    if problems:
+        click.get_current_context().exit(SpecError.exit_code)

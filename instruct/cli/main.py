@@ -1,0 +1,69 @@
+"""The ``cxr-instruct`` command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+
+import click
+
+import instruct
+from instruct.errors import UserError
+
+_COMMANDS = (
+    "demo", "sources", "synth", "lint", "plan", "build", "verify", "counts", "show", "evaluate", "leaderboard", "schema",
+)  # fmt: skip
+
+EXIT_CODES = """\
+\b
+Exit codes:
+  0    done
+  1    failed
+  2    the command was used wrongly
+  3    a task spec, template or recipe is invalid
+  4    data is missing, malformed or does not verify
+  5    refused by the terms of a source
+  130  interrupted"""
+
+
+class _Group(click.Group):
+    """Commands by module, imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f"instruct.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(instruct.__version__, prog_name="cxr-instruct")
+def cli() -> None:
+    """Chest X-ray datasets to instruction-tuning data, an adapter and its scores."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in a message and an exit code, not in a traceback."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except UserError as error:
+        if "--json" in sys.argv:
+            click.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}))
+        for line in str(error).splitlines():
+            click.echo(f"error: {line}", err=True)
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; what is finished is kept", err=True)
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

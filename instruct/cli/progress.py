@@ -1,0 +1,71 @@
+"""Progress of a build on stderr: a bar on a terminal, plain lines otherwise, nothing with ``--json``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Listener]:
+    """A listener for the events of a build."""
+    if quiet:
+        yield lambda event: None
+    elif sys.stderr.isatty():
+        with _bar() as listener:
+            yield listener
+    else:
+        yield _plain
+
+
+def _plain(event: dict[str, Any]) -> None:
+    if event["event"] in _LINES:
+        click.echo(_LINES[event["event"]](event), err=True)
+
+
+def _planned(event: dict[str, Any]) -> str:
+    records = sum(event["records"].values())
+    parts = [f"{event[kind]} to {kind}" for kind in ("build", "reuse", "drop") if event[kind]]
+    reasons = f" ({'; '.join(event['reasons'])})" if event["reasons"] else ""
+    return f"{event['task']}: {records:,} records, shards: {', '.join(parts) or 'none'}{reasons}"
+
+
+def _start(event: dict[str, Any]) -> str:
+    absent = event["absent"]
+    return f"building {event['recipe']} into {event['out']}" + (
+        f"; not on disk, their rows will be zeros: {', '.join(absent)}" if absent else ""
+    )
+
+
+_LINES: dict[str, Callable[[dict[str, Any]], str]] = {"start": _start, "planned": _planned}
+
+
+@contextmanager
+def _bar() -> Iterator[Listener]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("shards"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+        planned = 0
+
+        def listen(event: dict[str, Any]) -> None:
+            nonlocal planned
+            if event["event"] in _LINES:
+                bar.console.print(_LINES[event["event"]](event), markup=False, highlight=False)
+            if event["event"] == "planned":
+                planned += event["build"]
+                bar.update(task, total=planned, description="rendering")
+            elif event["event"] == "shard":
+                bar.advance(task)
+            elif event["event"] == "publish":
+                bar.update(task, description="publishing")
+
+        yield listen

@@ -1,0 +1,45 @@
+"""``cxr-instruct show``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from instruct.cli import options
+
+
+@click.command("show")
+@options.folder
+@click.option("--task", help="'[Task] [Dataset]' or its folder name; default: every task.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Default: every split.")
+@click.option("--id", "identifier", help="The example of this id.")
+@click.option("-n", "number", type=click.IntRange(1), default=1, show_default=True, help="Examples per task and split.")
+@options.as_json
+def command(
+    folder: Path, task: str | None, split: str | None, identifier: str | None, number: int, as_json: bool
+) -> None:
+    """Print examples of the dataset folder OUT as a model will see them."""
+    from instruct.build.examples import find_examples
+
+    found = find_examples(folder, task=task, split=split, identifier=identifier, number=number)
+    if as_json:
+        click.echo(json.dumps({"examples": found}, ensure_ascii=False))
+        return
+    for example in found:
+        _print(example)
+
+
+def _print(example: dict[str, Any]) -> None:
+    click.secho(f"[{example['task']}] [{example['dataset']}] {example['split']}: {example['id']}", bold=True)
+    images = iter(example["images"])
+    for message in example["messages"]:
+        click.secho(f"{message['role']}:", fg="cyan")
+        for part in message["content"]:
+            click.echo(f"<image: {next(images)['path']}>" if part["type"] == "image" else part["text"].strip("\n"))
+    for region in example["regions"]:
+        click.echo(f"region: {json.dumps(region)}")
+    source = example["provenance"]
+    click.secho(f"from {source['origin']}, template {source['template']}, variant {source['variant']}\n", dim=True)

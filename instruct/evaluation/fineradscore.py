@@ -1,0 +1,84 @@
+"""FineRadScore as ReXrank uses it: the worst clinical severity among a judge's line-by-line corrections.
+
+The severity words count 1 to 4, a report scores its worst line, a set is the mean of its reports, and the board
+prints the reciprocal of that mean. What a report without any correction scores is not published;
+``no_error_severity`` (1 by default, the least of the scale) says it and is part of the definition.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from instruct.evaluation.judgements import judge_outputs
+from instruct.evaluation.metric import Column, Metric, Scores, Settings, Statistic
+from instruct.evaluation.pairs import Pairs
+
+SEVERITIES = {"not actionable": 1, "actionable nonurgent error": 2, "urgent error": 3, "emergent error": 4}
+_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
+
+
+def read_fineradscore(output: Any, *, no_error_severity: float = 1.0) -> float | None:
+    """Severity of one report, or None where the judge's output cannot be read.
+
+    Args:
+        output: the judge's JSON, as text (words around the object are allowed) or already parsed: sentence id
+            (or "None" for an insertion) → a correction or a list of corrections with ``clinical severity``.
+        no_error_severity: value of a report without corrections.
+    """
+    if isinstance(output, str):
+        found = _OBJECT.search(output)
+        try:
+            output = json.loads(found.group(0)) if found else None
+        except json.JSONDecodeError:
+            return None
+    if not isinstance(output, dict):
+        return None
+    severities = []
+    for correction in _corrections(output):
+        word = correction.get("clinical severity") if isinstance(correction, dict) else None
+        level = SEVERITIES.get(re.sub(r"[\s-]+", " ", word).strip(" .").lower()) if isinstance(word, str) else None
+        if level is None:
+            return None
+        severities.append(level)
+    return float(max(severities)) if severities else no_error_severity
+
+
+def _corrections(output: dict[str, Any]) -> Iterator[Any]:
+    for value in output.values():
+        yield from value if isinstance(value, list) else (value,)
+
+
+def _score(pairs: Pairs, settings: Settings) -> Scores:
+    outputs = judge_outputs("fineradscore", pairs, settings)
+    read = [read_fineradscore(output, no_error_severity=settings.no_error_severity) for output in outputs]
+    values = np.array([np.nan if value is None else value for value in read], dtype=np.float64)
+    return Scores({"fineradscore": values}, {"fineradscore_failed": sum(value is None for value in read)})
+
+
+FINERADSCORE = Metric(
+    name="fineradscore",
+    columns=(Column("fineradscore", 0, 4, aliases=("FineRadScore",)),),
+    statistics=(
+        Statistic(
+            "fineradscore",
+            "FineRadScore",
+            "fineradscore[worst severity 1-4 per report, mean of studies]",
+            "lower",
+            ("fineradscore",),
+        ),
+        Statistic(
+            "inv_fineradscore",
+            "1/FineRadScore",
+            "1/fineradscore[reciprocal of the mean of studies]",
+            "higher",
+            ("fineradscore",),
+            reciprocal=True,
+        ),
+    ),
+    score=_score,
+)

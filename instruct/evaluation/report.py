@@ -1,0 +1,159 @@
+"""What an evaluation says: results per part, per-study scores, and the files they are written to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from instruct.errors import DataError, UsageError
+from instruct.evaluation.metric import Values
+from instruct.evaluation.pairs import POLICY, Group
+from instruct.evaluation.results import Comparison, Part, Result
+from instruct.evaluation.statistics import paired_test
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = "cxr-instruct-summary/1"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of :func:`instruct.evaluation.evaluate`.
+
+    Attributes:
+        parts: one per task, dataset and split, sorted.
+        inputs: role to the file's name and SHA-256.
+        versions: of this package and of what it computes with.
+        seed: of the bootstrap and the paired test.
+        resamples: of the bootstrap.
+        leaderboard: "" or ``rexrank``.
+        comparisons: tests against another system.
+    """
+
+    parts: tuple[Part, ...]
+    inputs: tuple[Mapping[str, str], ...]
+    versions: Mapping[str, str]
+    seed: int
+    resamples: int
+    leaderboard: str = ""
+    comparisons: tuple[Comparison, ...] = ()
+
+    def result(self, name: str) -> Result:
+        """A result of a report that has one part.
+
+        Raises:
+            UsageError: there are several parts, or no such result; the message says why.
+        """
+        if len(self.parts) != 1:
+            raise UsageError(f"the report has {len(self.parts)} parts; take one of report.parts")
+        (part,) = self.parts
+        if name in part.results:
+            return part.results[name]
+        if name in part.skipped:
+            skip = part.skipped[name]
+            raise UsageError(f"{name}: n/a ({skip.reason}); {skip.remedy}")
+        raise UsageError(f"no result {name!r}; the report has {', '.join(part.results)}")
+
+    def summary(self) -> dict[str, Any]:
+        """The whole report as plain JSON data."""
+        return {
+            "format": FORMAT,
+            "versions": dict(self.versions),
+            "inputs": [dict(entry) for entry in self.inputs],
+            "policy": POLICY,
+            "seed": self.seed,
+            "resamples": self.resamples,
+            "parts": [part.as_json() for part in self.parts],
+            "comparisons": [comparison.as_json() for comparison in self.comparisons],
+        }
+
+    def markdown(self) -> str:
+        """The report as Markdown tables."""
+        from instruct.evaluation.tables import report_markdown
+
+        return report_markdown(self)
+
+    def table(self) -> pa.Table:
+        """Per-study scores: one row per given study, null where a study or a part has no such score."""
+        import pyarrow as pa
+
+        names = list(dict.fromkeys(name for part in self.parts for name in part.columns))
+        data: dict[str, list[Any]] = {
+            name: [] for name in ("id", *Group._fields, "scored", "empty_prediction", *names)
+        }
+        for part in self.parts:
+            data["id"] += part.ids
+            for name in Group._fields:
+                data[name] += [getattr(part.group, name)] * part.n_given
+            data["scored"] += part.scored
+            data["empty_prediction"] += part.empty
+            for name in names:
+                column = part.columns.get(name)
+                data[name] += [None] * part.n_given if column is None else _plain(column)
+        return pa.table(data)
+
+    def write(self, folder: str | Path) -> list[Path]:
+        """Write ``scores.parquet``, ``scores.jsonl``, ``summary.json`` and ``summary.md`` into a folder.
+
+        Returns:
+            The four paths.
+        """
+        import pyarrow.parquet as pq
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        table = self.table()
+        paths = [folder / name for name in ("scores.parquet", "scores.jsonl", "summary.json", "summary.md")]
+        pq.write_table(table, paths[0])
+        lines = (json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
+        paths[1].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        summary = json.dumps(self.summary(), indent=2, ensure_ascii=False, allow_nan=False)
+        paths[2].write_text(summary + "\n", encoding="utf-8")
+        paths[3].write_text(self.markdown(), encoding="utf-8")
+        return paths
+
+    def compare(self, other: str | Path, *, trials: int = 10_000) -> tuple[Comparison, ...]:
+        """Test every mean of this report against the per-study scores of another system.
+
+        Args:
+            other: the other system's ``scores.parquet`` or ``scores.jsonl``.
+            trials: random swaps per test.
+
+        Raises:
+            DataError: the file does not hold the same studies, or none of the same scores.
+        """
+        from instruct.evaluation.catalogue import all_columns
+        from instruct.evaluation.scores import read_scores
+
+        file = read_scores(other, all_columns())
+        found = []
+        for part in self.parts:
+            theirs = file.for_ids(part.group, part.ids, part.ids)
+            for result in part.results.values():
+                if len(result.columns) == 1 and result.columns[0] in theirs:
+                    column = result.columns[0]
+                    test = paired_test(
+                        part.columns[column],
+                        theirs[column],
+                        name=f"{part.group}:{column}",
+                        seed=self.seed,
+                        trials=trials,
+                    )
+                    found.append(
+                        Comparison(str(part.group), result.name, result.label, result.direction, column, test)
+                    )
+        if not found:
+            raise DataError(f"{other}: none of this report's scores are in the file; nothing to compare")
+        return tuple(found)
+
+
+def _plain(column: Values) -> list[Any]:
+    if column.ndim == 1:
+        return [None if np.isnan(value) else value for value in column.tolist()]
+    return [None if np.isnan(row).any() else row.tolist() for row in column]

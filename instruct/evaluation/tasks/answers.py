@@ -1,0 +1,111 @@
+"""Answers of the tasks: taken as parsed, or read from plain text by one stated rule per kind.
+
+A row of a prediction file may carry ``target`` (the true answer as data) and ``answer`` (the model's answer as
+data; null means it could not be read). Where it does not, the plain texts are read here. An answer that cannot be
+read is None, is counted, and is wrong. A target that cannot be read is an error of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from instruct.errors import DataError
+from instruct.evaluation.pairs import Pairs
+
+T = TypeVar("T")
+Reader = Callable[[Any, Mapping[str, Any]], T | None]
+_NONE = frozenset(("", "none", "no finding", "no findings", "no abnormality", "not present"))
+_LETTER = re.compile(r"\s*[(\[]?([A-Za-z])(?:[)\].:]|\s*$)")
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+
+
+def normal(text: object) -> str:
+    """Lower case, runs of blanks as one, no blanks or closing stop at the ends."""
+    return " ".join(str(text).split()).strip(" .").lower()
+
+
+def answers_and_targets(pairs: Pairs, reader: Reader[T]) -> tuple[list[T | None], list[T]]:
+    """Answers (None where unread) and targets of every pair.
+
+    Args:
+        pairs: the examples.
+        reader: turns data or text into an answer, given the row's other fields; None where it cannot.
+
+    Raises:
+        DataError: a target cannot be read.
+    """
+    answers: list[T | None] = []
+    targets: list[T] = []
+    for study, text, truth, extra in zip(pairs.ids, pairs.predictions, pairs.texts, pairs.extras, strict=True):
+        given = extra.get("target")
+        target = reader(truth if given is None else given, extra)
+        if target is None:
+            raise DataError(f"example {study!r}: the true answer {truth if given is None else given!r} cannot be read")
+        targets.append(target)
+        said = extra.get("answer", text or None)
+        answers.append(None if said is None else reader(said, extra))
+    return answers, targets
+
+
+def options_of(extra: Mapping[str, Any]) -> Sequence[str]:
+    """The row's closed list of answers, empty where it names none."""
+    return [str(option) for option in extra.get("options") or ()]
+
+
+def choice_of(value: Any, extra: Mapping[str, Any]) -> str | None:
+    """One option: its exact text, or the letter of its place (``B``, ``(b)``, ``B. text``); normalised.
+
+    Without ``options`` the whole text is the answer. A letter outside the options, or a text that is none of them,
+    cannot be read.
+    """
+    if not isinstance(value, str):
+        return None
+    options = [normal(option) for option in options_of(extra)]
+    said = normal(value)
+    if not options or said in options:
+        return said or None
+    letter = _LETTER.match(value)
+    if letter:
+        place = ord(letter.group(1).lower()) - ord("a")
+        return options[place] if place < len(options) else None
+    return None
+
+
+def yes_no_of(value: Any, extra: Mapping[str, Any]) -> str | None:
+    """``yes`` or ``no``: a boolean, or the first word of a text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    word = re.match(r"\W*(\w+)", value) if isinstance(value, str) else None
+    return word.group(1).lower() if word and word.group(1).lower() in ("yes", "no") else None
+
+
+def labels_of(value: Any, extra: Mapping[str, Any]) -> frozenset[str] | None:
+    """A set of labels: a list, or a text parted at commas, semicolons or line breaks; normalised.
+
+    With ``options`` a text that names anything outside them cannot be read. "None" and "No finding" are the empty
+    set unless they are options themselves.
+    """
+    options = {normal(option) for option in options_of(extra)}
+    if isinstance(value, str):
+        value = re.split(r"[,;\n]", value)
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        return None
+    labels = {normal(item) for item in value}
+    labels -= {label for label in labels if label in _NONE and label not in options}
+    return frozenset(labels) if not options or labels <= options else None
+
+
+def numbers_of(value: Any, extra: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Numbers: one, a list of them, or all numbers that follow a colon in a text (else all numbers in it)."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return (float(value),)
+    if isinstance(value, str):
+        found = re.findall(rf":\s*({_NUMBER.pattern})", value) or _NUMBER.findall(value)
+        return tuple(map(float, found)) or None
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, (int, float)) for item in value):
+        return tuple(map(float, value))
+    return None

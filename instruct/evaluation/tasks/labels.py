@@ -1,0 +1,133 @@
+"""Label sets: exact sets, set F1, micro and macro F1 over a closed set of labels, and AUROC of label scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instruct.evaluation.metric import Column, Metric, Scores, Settings, Statistic, Values
+from instruct.evaluation.pairs import Pairs
+from instruct.evaluation.tasks.answers import answers_and_targets, labels_of, normal
+
+
+def micro_f1(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
+    """F1 of all (study, label) decisions together, in [0, 1]; 0 where nothing is positive.
+
+    Args:
+        prediction: 0/1, shape (studies, labels).
+        reference: 0/1, same shape.
+    """
+    hits = float((prediction * reference).sum())
+    total = float(prediction.sum() + reference.sum())
+    return 2 * hits / total if total else 0.0
+
+
+def macro_f1(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
+    """Mean over labels of the label's F1, in [0, 1]; a label that nobody has or gives counts 0.
+
+    Args:
+        prediction: 0/1, shape (studies, labels).
+        reference: 0/1, same shape.
+    """
+    hits = (prediction * reference).sum(axis=0, dtype=np.float64)
+    total = prediction.sum(axis=0, dtype=np.float64) + reference.sum(axis=0, dtype=np.float64)
+    return float(np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0).mean())
+
+
+def auroc(reference: NDArray[Any], scores: Values) -> float:
+    """Area under the ROC curve by ranks, ties at half; NaN where one class is absent.
+
+    Args:
+        reference: 0/1, shape (n,).
+        scores: larger means more likely positive, shape (n,).
+    """
+    positive = np.asarray(reference, dtype=bool)
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if not n_positive or not n_negative:
+        return float("nan")
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
+    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+
+
+def macro_auroc(reference: NDArray[Any], scores: Values) -> float:
+    """Mean AUROC over the labels that have both classes, NaN where none has.
+
+    Args:
+        reference: 0/1, shape (studies, labels).
+        scores: same shape.
+    """
+    areas = [auroc(reference[:, label], scores[:, label]) for label in range(reference.shape[1])]
+    known = [area for area in areas if not np.isnan(area)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def indicator(sets: Sequence[frozenset[str] | None], labels: Sequence[str]) -> Values:
+    """0/1 matrix of shape (studies, labels); the row of an unread answer (None) is all 0."""
+    matrix = np.zeros((len(sets), len(labels)))
+    place = {label: column for column, label in enumerate(labels)}
+    for row, given in enumerate(sets):
+        for label in given or ():
+            if label in place:
+                matrix[row, place[label]] = 1.0
+    return matrix
+
+
+def _score(pairs: Pairs, settings: Settings) -> Scores:
+    answers, targets = answers_and_targets(pairs, labels_of)
+    truth = [target if target is not None else frozenset[str]() for target in targets]
+    labels = sorted({normal(o) for extra in pairs.extras for o in extra.get("options") or ()} | set().union(*truth))
+    exact = [answer == target for answer, target in zip(answers, truth, strict=True)]
+    overlap = [_set_f1(answer, target) for answer, target in zip(answers, truth, strict=True)]
+    columns = {"label_exact": np.array(exact, dtype=np.float64), "label_f1": np.array(overlap, dtype=np.float64)}
+    # An unread answer must cost recall on every label and cannot gain on 'nothing found': its row stays all 0.
+    columns["label_prediction"] = indicator(answers, labels)
+    columns["label_reference"] = indicator(truth, labels)
+    return Scores(
+        columns, {"unparsed_answers": sum(answer is None for answer in answers), "closed_set_labels": len(labels)}
+    )
+
+
+def _set_f1(answer: frozenset[str] | None, target: frozenset[str]) -> float:
+    if answer is None:
+        return 0.0
+    if not answer and not target:
+        return 1.0
+    return 2 * len(answer & target) / (len(answer) + len(target))
+
+
+LABELS = Metric(
+    name="labels",
+    columns=(
+        Column("label_exact"),
+        Column("label_f1"),
+        Column("label_prediction", width=0),
+        Column("label_reference", width=0),
+    ),
+    statistics=(
+        Statistic("label_exact", "Exact set", "exact label set, share of examples", "higher", ("label_exact",)),
+        Statistic(
+            "label_f1", "Set F1", "F1 of each example's label set (both empty = 1), mean", "higher", ("label_f1",)
+        ),
+        Statistic(
+            "label_macro_f1",
+            "Macro-F1",
+            "F1 per label of the closed set, zero division 0, mean of labels",
+            "higher",
+            ("label_prediction", "label_reference"),
+            macro_f1,
+        ),
+        Statistic(
+            "label_micro_f1",
+            "Micro-F1",
+            "F1 of all (example, label) decisions",
+            "higher",
+            ("label_prediction", "label_reference"),
+            micro_f1,
+        ),
+    ),
+    score=_score,
+)

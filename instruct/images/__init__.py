@@ -1,0 +1,1 @@
+"""Images: the files that records refer to."""

@@ -1,0 +1,1 @@
+"""Prompts: Jinja templates that word a task's records, rendered by the batch."""

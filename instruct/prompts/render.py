@@ -1,0 +1,189 @@
+"""Render records: which variant each one gets, the words it makes, and what is wrong with those that make none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from instruct.errors import SpecError
+from instruct.prompts.conversation import Conversations, parse_conversations
+from instruct.prompts.marks import MARK, MAX_IMAGES, SPECIAL_TOKEN
+from instruct.prompts.template import CompiledTemplate
+from instruct.reasons import Reason
+
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a record makes no example.
+
+    Attributes:
+        row: position of the record in the batch.
+        reason: which reason of the fixed list.
+        detail: what exactly, for a person.
+    """
+
+    row: int
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The examples of a batch of records.
+
+    Attributes:
+        rows: for each example, the position of its record in the batch, ascending.
+        variants: for each example, the number of its variant, from 0.
+        conversations: their messages, as Arrow columns.
+        faults: the records that make no example, ordered by position.
+    """
+
+    rows: _Ints
+    variants: _Ints
+    conversations: Conversations
+    faults: list[Fault] = field(default_factory=list)
+
+
+def choose_variants(
+    hashes: npt.NDArray[np.float64], weights: Sequence[int], count: int | Literal["all"]
+) -> npt.NDArray[np.int64]:
+    """Variants of each record.
+
+    Args:
+        hashes: keyed hash of each record's id, in [0, 1); shape (records,).
+        weights: weight of each variant.
+        count: variants per record; never more than there are.
+
+    Returns:
+        Variant numbers, shape (records, count): the first is drawn by weight, the others follow it in file order.
+    """
+    total = len(weights)
+    bounds = np.cumsum(weights) / sum(weights)
+    first = np.minimum(np.searchsorted(bounds, hashes, side="right"), total - 1)
+    step = np.arange(total if count == "all" else min(count, total))
+    return (first[:, None] + step[None, :]) % total
+
+
+def render_records(
+    template: CompiledTemplate,
+    records: pa.RecordBatch,
+    image_counts: Sequence[int],
+    variants: npt.NDArray[np.int64],
+) -> Rendered:
+    """Render a batch of records.
+
+    Args:
+        template: the template.
+        records: records with every column the template reads.
+        image_counts: number of images of each record.
+        variants: variants of each record, shape (records, variants per record).
+
+    Raises:
+        SpecError: the template places other images than a record has: a defect of the template, not of the record.
+    """
+    faults = _text_faults(template, records)
+    good = np.ones(len(records), bool)
+    good[[fault.row for fault in faults]] = False
+    values = {name: records.column(name).to_pylist() for name in template.columns}
+
+    def render(rows: _Ints) -> str:
+        each = np.repeat(rows, variants.shape[1]).tolist()
+        return template.render(
+            variants[rows].ravel().tolist(),
+            [image_counts[row] for row in each],
+            {name: [column[row] for row in each] for name, column in values.items()},
+        )
+
+    rows = np.flatnonzero(good)
+    try:
+        text = render(rows)
+    except Exception:  # whatever a template can raise, over values nobody foresaw: find the records that do it
+        broken = [fault for row in rows if (fault := _template_fault(template, render, int(row)))]
+        if not broken:
+            raise
+        faults += broken
+        good[[fault.row for fault in broken]] = False
+        rows = np.flatnonzero(good)
+        text = render(rows)
+    conversations = parse_conversations(text)
+    each = np.repeat(rows, variants.shape[1])
+    _check_images(template, records, np.asarray(image_counts)[each], each, variants[rows].ravel(), conversations)
+    empty = np.unique(each[conversations.empty_answer])
+    if len(empty):
+        faults += [Fault(int(row), Reason.EMPTY_TARGET, f"{', '.join(template.declarations.target)} is empty") for row in empty]
+        good[empty] = False
+        rows = np.flatnonzero(good)
+        conversations = parse_conversations(render(rows))
+    faults.sort(key=lambda fault: fault.row)
+    return Rendered(np.repeat(rows, variants.shape[1]), variants[rows].ravel(), conversations, faults)
+
+
+def _text_faults(template: CompiledTemplate, records: pa.RecordBatch) -> list[Fault]:
+    """Records whose texts would break the conversation: with control characters or a model's control tokens."""
+    faults: dict[int, Fault] = {}
+    for name in template.columns:
+        texts, rows = _texts(records.column(name))
+        if texts is None:
+            continue
+        suspects = pc.indices_nonzero(
+            pc.or_(pc.match_substring_regex(texts, "[\x01-\x05]"), pc.match_substring_regex(texts, r"[<\[]"))
+        ).to_pylist()
+        for index in suspects:
+            text = texts[index].as_py()
+            row = int(rows[index])
+            if MARK.search(text):
+                faults.setdefault(row, Fault(row, Reason.CONTROL_CHARACTER, f"column {name!r} holds a control character"))
+            elif token := SPECIAL_TOKEN.search(text):
+                faults.setdefault(row, Fault(row, Reason.SPECIAL_TOKEN, f"column {name!r} holds {token[0]!r}"))
+    return list(faults.values())
+
+
+def _texts(column: pa.Array) -> tuple[pa.Array | None, _Ints]:
+    """All texts of a column, also inside lists and structs, and the row each one belongs to."""
+    rows = np.arange(len(column))
+    while pa.types.is_list(column.type):
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0))
+        rows, column = np.repeat(rows, lengths), column.flatten()
+    if pa.types.is_struct(column.type):
+        parts = [_texts(child) for child in column.flatten()]
+        texts = [(part, rows[at]) for part, at in parts if part is not None]
+        if not texts:
+            return None, rows
+        return pa.concat_arrays([part for part, _ in texts]), np.concatenate([at for _, at in texts])
+    return (column, rows) if pa.types.is_string(column.type) else (None, rows)
+
+
+def _template_fault(template: CompiledTemplate, render: Any, row: int) -> Fault | None:
+    try:
+        render(np.array([row]))
+    except Exception as error:
+        place = f"{template.source.path}:{template.line_of(error)}"
+        return Fault(row, Reason.TEMPLATE_ERROR, f"{place}: {type(error).__name__}: {error}")
+    return None
+
+
+def _check_images(
+    template: CompiledTemplate,
+    records: pa.RecordBatch,
+    counts: _Ints,
+    rows: _Ints,
+    variants: _Ints,
+    conversations: Conversations,
+) -> None:
+    wrong = np.flatnonzero((conversations.images_placed != counts) | ~conversations.in_order)
+    if len(wrong):
+        at = int(wrong[0])
+        variant = template.variants[int(variants[at])]
+        identifier = records.column("id")[int(rows[at])].as_py() if "id" in records.schema.names else f"row {rows[at]}"
+        raise SpecError(
+            f"{template.source.path}:{variant.line}:1: this variant places {conversations.images_placed[at]} images of"
+            f" record {identifier!r}, which has {counts[at]}; place each once, in order (at most {MAX_IMAGES})"
+        )

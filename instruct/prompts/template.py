@@ -1,0 +1,283 @@
+"""Templates: found by name, parsed, checked, and compiled so that a whole batch renders in one call.
+
+Jinja calls cost far more than the text they give. So the loop over the records is put *inside* the template: the
+compiled form is one function that takes rows and yields text, the record's columns being its local variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta, nodes
+from jinja2.loaders import DictLoader
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from instruct.digest import digest_json
+from instruct.errors import SpecError
+from instruct.prompts.filters import FILTERS
+from instruct.prompts.language import ConversationExtension, Declarations, Variant
+from instruct.prompts.marks import END, ROLES, image_mark
+from instruct.resources import shipped
+
+SUFFIX = ".jinja"
+# Names a template may use beside the record's columns.
+_GIVEN = frozenset({"images", "image_count"})
+_VARIANT = "_variant"
+
+
+class TemplateEnvironment(ImmutableSandboxedEnvironment):
+    """Jinja without a way out: no attributes of Python objects, no undefined names, no growth by operators."""
+
+    intercepted_binops = frozenset(["*", "**"])
+
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        super().__init__(
+            loader=DictLoader(sources),
+            undefined=StrictUndefined,
+            extensions=[ConversationExtension],
+            trim_blocks=True,
+            lstrip_blocks=True,
+            autoescape=False,
+        )
+        self.filters = {name: self.filters[name] for name in _SAFE_FILTERS} | FILTERS
+        self.globals = {"range": self.globals["range"]}
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Multiply numbers only: a text times a number could fill the memory."""
+        if operator == "**" or isinstance(left, str | list | tuple) or isinstance(right, str | list | tuple):
+            raise TypeError(f"operator {operator} is for numbers")
+        return super().call_binop(context, operator, left, right)
+
+
+_SAFE_FILTERS = (
+    "capitalize", "default", "first", "float", "int", "join", "last", "length", "list", "lower", "replace", "reverse",
+    "round", "sort", "string", "title", "trim", "unique", "upper", "map", "select", "reject",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TemplateSource:
+    """A template's text and that of everything it includes or imports: all that decides its rendering.
+
+    Attributes:
+        name: name of the template, without suffix.
+        path: its file, for messages.
+        texts: file names and their texts, the template's own first.
+    """
+
+    name: str
+    path: str
+    texts: tuple[tuple[str, str], ...]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the texts."""
+        return digest_json(dict(self.texts))
+
+
+def find_template(name: str, folders: Sequence[Path] = ()) -> TemplateSource:
+    """Read a template and what it includes.
+
+    Args:
+        name: name without suffix.
+        folders: folders looked in before the shipped ``templates/``.
+
+    Raises:
+        SpecError: there is no such template, or it includes one that is missing or named by an expression.
+    """
+    search = [*folders, shipped("templates")]
+    texts: dict[str, str] = {}
+    paths: dict[str, str] = {}
+    environment = TemplateEnvironment({})
+
+    def read(file: str, wanted_by: str) -> None:
+        for folder in search:
+            if (folder / file).is_file():
+                break
+        else:
+            places = ", ".join(str(folder) for folder in search)
+            raise SpecError(f"{wanted_by}: there is no template {file!r} in {places}")
+        paths[file] = str(folder / file)
+        texts[file] = (folder / file).read_text("utf-8")
+        tree = _parse(environment, texts[file], paths[file])
+        for node in tree.find_all((nodes.Include, nodes.Extends, nodes.Block)):
+            raise SpecError(
+                f"{paths[file]}:{node.lineno}:1: include, extends and block are not for templates;"
+                ' share text with {% from "file.jinja" import macro %}'
+            )
+        for reference in meta.find_referenced_templates(tree):
+            if reference is None:
+                raise SpecError(f"{paths[file]}:1:1: an include or import must name its file as a plain text")
+            if reference not in texts:
+                read(reference, paths[file])
+
+    read(name + SUFFIX, f"template {name}")
+    return TemplateSource(name, paths[name + SUFFIX], tuple(texts.items()))
+
+
+def _parse(environment: TemplateEnvironment, text: str, path: str) -> nodes.Template:
+    try:
+        return environment.parse(text)
+    except TemplateSyntaxError as error:
+        raise SpecError(f"{path}:{error.lineno}:1: {error.message}") from None
+
+
+class CompiledTemplate:
+    """A parsed template, ready to render batches.
+
+    Args:
+        source: the template's text.
+
+    Raises:
+        SpecError: the template does not parse, or its tags are not in order.
+    """
+
+    def __init__(self, source: TemplateSource) -> None:
+        self.source = source
+        self._environment = TemplateEnvironment(dict(source.texts))
+        tree = _parse(self._environment, source.texts[0][1], source.path)
+        self._setup: list[nodes.Node] = []
+        self.declarations = Declarations()
+        self.variants: list[Variant] = []
+        for node in tree.body:
+            self._take(node)
+        self._check_shape()
+
+    def _take(self, node: nodes.Node) -> None:
+        if hasattr(node, "variant"):
+            self.variants.append(node.variant)
+        elif hasattr(node, "declares"):
+            tag, names = node.declares
+            if getattr(self.declarations, tag):
+                raise self._error(node.lineno, f"{{% {tag} %}} stands twice")
+            setattr(self.declarations, tag, names[0] if tag == "images" else names)
+        elif isinstance(node, nodes.Import | nodes.FromImport | nodes.Macro | nodes.Assign | nodes.AssignBlock):
+            self._setup.append(node)
+        elif hasattr(node, "turn"):
+            raise self._error(node.lineno, "a turn must stand in a {% variant %}")
+        elif not _is_layout(node):
+            raise self._error(node.lineno, "text outside of {% variant %} would be lost")
+
+    def _check_shape(self) -> None:
+        if not self.variants:
+            raise self._error(1, "the template has no {% variant %}")
+        if self.declarations.images is None:
+            raise self._error(1, "say how many images an example has: {% images any %}, {% images none %} or a number")
+        if not self.declarations.target:
+            raise self._error(1, "say which columns make the answer: {% target ... %}")
+        for variant in self.variants:
+            roles = [turn.role for turn in variant.turns]
+            talk = roles[1:] if roles[:1] == ["system"] else roles
+            if not talk or len(talk) % 2 or talk != ["user", "assistant"] * (len(talk) // 2):
+                raise self._error(
+                    variant.line, f"a variant is an optional system turn, then user and assistant in turn; found {roles}"
+                )
+
+    def _error(self, line: int, message: str) -> SpecError:
+        return SpecError(f"{self.source.path}:{line}:1: {message}")
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The record columns that the template reads, sorted."""
+        body = [*self._setup, *(node for variant in self.variants for node in _statements(variant))]
+        names = meta.find_undeclared_variables(self._tree(body))
+        return sorted(names - _GIVEN - {"image", "range"})
+
+    def names_used(self, body: Iterable[nodes.Node]) -> set[str]:
+        """Names of record columns that some statements of this template read."""
+        return self.all_names(body) & set(self.columns)
+
+    def all_names(self, body: Iterable[nodes.Node]) -> set[str]:
+        """Every name that some statements read and do not set themselves."""
+        return set(meta.find_undeclared_variables(self._tree(list(body))))
+
+    @property
+    def weights(self) -> list[int]:
+        """Weight of each variant."""
+        return [variant.weight for variant in self.variants]
+
+    def _tree(self, body: list[nodes.Node]) -> nodes.Template:
+        tree = nodes.Template(body, lineno=1)
+        tree.set_environment(self._environment)
+        return tree
+
+    @cached_property
+    def _function(self) -> Template:
+        """One loop over rows; which variant a row takes is its first value."""
+        cases: list[nodes.Node] = []
+        for number, variant in reversed(list(enumerate(self.variants))):
+            test = nodes.Compare(nodes.Name(_VARIANT, "load"), [nodes.Operand("eq", nodes.Const(number))])
+            cases = [nodes.If(test, list(_statements(variant)), [], cases, lineno=variant.line)]
+        target = nodes.Tuple([nodes.Name(name, "store") for name in self._row_names], "store")
+        end = nodes.Output([nodes.TemplateData(END)])
+        loop = nodes.For(target, nodes.Name("_rows", "load"), [*cases, end], [], None, False, lineno=1)
+        tree = self._tree([*self._setup, loop])
+        _place_images(tree)
+        try:
+            code = self._environment.compile(tree, self.source.name, self.source.path)
+        except TemplateSyntaxError as error:
+            raise self._error(error.lineno, error.message or "cannot be compiled") from None
+        assert isinstance(code, CodeType)
+        return Template.from_code(self._environment, code, {})
+
+    @cached_property
+    def _row_names(self) -> list[str]:
+        return [_VARIANT, "images", "image_count", *self.columns]
+
+    def render(self, variants: Sequence[int], image_counts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> str:
+        """Render a batch as one marked text (see :mod:`instruct.prompts.marks`).
+
+        Args:
+            variants: number of each record's variant.
+            image_counts: number of each record's images.
+            columns: values of every column in :attr:`columns`, as long as ``variants``.
+
+        Raises:
+            jinja2.TemplateError, TypeError, ValueError, ...: whatever a record's values make the template raise.
+        """
+        marks = {count: "".join(image_mark(index) for index in range(count)) for count in set(image_counts)}
+        placed = [marks[count] for count in image_counts]
+        rows: Iterator[tuple[Any, ...]] = zip(
+            variants, placed, image_counts, *(columns[name] for name in self.columns), strict=True
+        )
+        template = self._function
+        context = template.new_context({"_rows": rows})
+        return "".join(template.root_render_func(context))
+
+    def line_of(self, error: BaseException) -> int:
+        """Line of the template at which an error of :meth:`render` arose; 1 where it is not known."""
+        line, at = 1, error.__traceback__
+        while at is not None:
+            if at.tb_frame.f_code.co_filename == self.source.path and "__jinja_template__" in at.tb_frame.f_globals:
+                line = self._function.get_corresponding_lineno(at.tb_lineno)
+            at = at.tb_next
+        return line
+
+
+def _statements(variant: Variant) -> Iterator[nodes.Node]:
+    yield from variant.setup
+    for turn in variant.turns:
+        yield nodes.Output([nodes.TemplateData(ROLES[turn.role])], lineno=turn.line)
+        yield from turn.body
+
+
+def _is_layout(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Output) and all(
+        isinstance(item, nodes.TemplateData) and not item.data.strip() for item in node.nodes
+    )
+
+
+def _place_images(tree: nodes.Template) -> None:
+    """Write ``image(0)`` as the mark it stands for: a constant costs nothing, a call in a sandbox much."""
+    for output in tree.find_all(nodes.Output):
+        for position, item in enumerate(output.nodes):
+            if isinstance(item, nodes.Call) and isinstance(item.node, nodes.Name) and item.node.name == "image":
+                index = item.args[0] if len(item.args) == 1 else None
+                if not isinstance(index, nodes.Const) or not isinstance(index.value, int):
+                    raise TemplateSyntaxError("write image(0), image(1), ... with a plain number", item.lineno)
+                output.nodes[position] = nodes.TemplateData(image_mark(index.value))

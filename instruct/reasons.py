@@ -1,0 +1,30 @@
+"""Why a record is left out of a build, or an image out of a record. The list is fixed: programs may rely on it."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Reason for quarantine; the value is what is written."""
+
+    MISSING_IMAGE = "missing_image"
+    UNDECODABLE_IMAGE = "undecodable_image"
+    PATH_OUTSIDE_ROOT = "path_outside_root"
+    NO_IMAGE = "no_image"
+    IMAGE_COUNT = "image_count"
+    EMPTY_TARGET = "empty_target"
+    CONTROL_CHARACTER = "control_character"
+    SPECIAL_TOKEN = "special_token"
+    TEMPLATE_ERROR = "template_error"
+
+
+EXPLANATIONS = {
+    Reason.MISSING_IMAGE: "an image of the record is not on disk",
+    Reason.UNDECODABLE_IMAGE: "an image of the record cannot be decoded",
+    Reason.PATH_OUTSIDE_ROOT: "an image path of the record leads out of the source's folder",
+    Reason.NO_IMAGE: "the record has no image, and its task needs one",
+    Reason.IMAGE_COUNT: "the record has another number of images than its template places",
+    Reason.EMPTY_TARGET: "the answer has no text",
+    Reason.CONTROL_CHARACTER: "a text of the record holds a control character",
+    Reason.SPECIAL_TOKEN: "a text of the record holds what a model would read as a control token",
+    Reason.TEMPLATE_ERROR: "the template fails on the record",
+}

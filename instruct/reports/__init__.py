@@ -1,0 +1,1 @@
+"""Reports: count table and dataset card of a build."""

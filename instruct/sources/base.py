@@ -1,0 +1,159 @@
+"""What a source is: the files its owners ship, and the typed tables its reader makes of them.
+
+A reader knows nothing of tasks or prompts. It says which files it needs (:class:`Input`), which tables it
+gives (:class:`Table`, documented column by column), and reads the first into the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from instruct.errors import DataError
+from instruct.model import StrictModel
+
+
+@dataclass(frozen=True)
+class Input:
+    """One published file, or group of files, of a source.
+
+    Attributes:
+        name: short name, as the reader looks it up.
+        patterns: glob patterns below the source's root, in order of preference; the first that matches is taken.
+        obtain: where a user gets it.
+        required: whether the source cannot be read without it.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+    obtain: str
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a reader: what one row is, and its schema (every column carries a description)."""
+
+    description: str
+    schema: pa.Schema
+
+
+@dataclass(frozen=True)
+class View:
+    """A table that is a SQL query over the reader's tables, computed only when a task reads it."""
+
+    description: str
+    sql: str
+
+
+class Options(StrictModel):
+    """Options of a reader; a reader with options subclasses this."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a source found below one root."""
+
+    root: Path
+    found: Mapping[str, tuple[Path, ...]]
+
+    def all(self) -> list[Path]:
+        """Every file found, ordered by its path below the root."""
+        return sorted({path for paths in self.found.values() for path in paths})
+
+    def relative(self, path: Path) -> str:
+        """Path below the root, with forward slashes: the same on every machine."""
+        return path.relative_to(self.root).as_posix()
+
+    def __getitem__(self, name: str) -> tuple[Path, ...]:
+        return self.found.get(name, ())
+
+
+@dataclass(frozen=True)
+class Source:
+    """One published dataset and how it is read.
+
+    Attributes:
+        name: identifier, also the namespace of its patient, study and image keys.
+        title: the name its owners gave it.
+        homepage: where it is described.
+        folders: usual names of its folder below a data root.
+        inputs: the files it consists of.
+        image_folders: folders below the root that may hold the images, in order of preference. Image paths in
+            the tables are relative to the first of them that exists.
+        tables: name to table.
+        views: name to view, over the tables.
+        read: files and options to Arrow tables, one for each name in ``tables``.
+        options: the options ``read`` takes.
+        modules: importable modules whose code decides the tables; a change in them makes tables anew.
+    """
+
+    name: str
+    title: str
+    homepage: str
+    folders: tuple[str, ...]
+    inputs: tuple[Input, ...]
+    image_folders: tuple[str, ...]
+    tables: Mapping[str, Table]
+    read: Callable[[Files, Any], Mapping[str, pa.Table]]
+    modules: tuple[str, ...]
+    views: Mapping[str, View] = field(default_factory=dict)
+    options: type[Options] = Options
+
+    def find(self, root: Path) -> Files:
+        """Find the source's files below a root.
+
+        Raises:
+            DataError: a required file is missing; the message names it, the places tried and where to get it.
+        """
+        found: dict[str, tuple[Path, ...]] = {}
+        missing: list[str] = []
+        for item in self.inputs:
+            for pattern in item.patterns:
+                paths = tuple(sorted(path for path in root.glob(pattern) if path.is_file()))
+                if paths:
+                    found[item.name] = paths
+                    break
+            else:
+                if item.required:
+                    missing.append(f"{root}: {item.name} not found; expected {' or '.join(item.patterns)}. {item.obtain}")
+        if missing:
+            raise DataError("\n".join(missing))
+        return Files(root, found)
+
+    def present(self, root: Path) -> bool:
+        """Whether any required file of the source lies below a root."""
+        return any(
+            next(iter(root.glob(pattern)), None) is not None
+            for item in self.inputs
+            if item.required
+            for pattern in item.patterns
+        )
+
+    def image_folder(self, root: Path) -> Path:
+        """The folder that image paths of the tables are relative to."""
+        for folder in self.image_folders:
+            if (root / folder).is_dir():
+                return root / folder
+        return root / self.image_folders[0]
+
+    def tables_of(self, files: Files, options: Options) -> dict[str, pa.Table]:
+        """Read the files, and hold the reader to its declared schemas.
+
+        Raises:
+            DataError: a file is malformed.
+        """
+        tables = dict(self.read(files, options))
+        for name, table in self.tables.items():
+            if not tables[name].schema.equals(table.schema):
+                raise TypeError(f"reader {self.name}: table {name} is {tables[name].schema}, declared {table.schema}")
+        return tables
+
+
+def column(name: str, kind: pa.DataType, description: str, nullable: bool = True) -> pa.Field:
+    """A documented column of a table."""
+    return pa.field(name, kind, nullable=nullable, metadata={"description": description})

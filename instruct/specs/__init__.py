@@ -1,0 +1,1 @@
+"""Specs: YAML task specs and recipes, and the SQL record queries in them."""

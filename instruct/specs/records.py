@@ -1,0 +1,247 @@
+"""Record queries on DuckDB: bound against a reader's schema without data, or run over its tables.
+
+The connection can read nothing but the tables registered in it: external access is off, its configuration locked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from instruct.errors import DataError, SpecError
+from instruct.sources import Source
+from instruct.specs.task_spec import SPLITS, TaskEntry
+from instruct.specs.vocabulary import macros
+
+REGION_TYPE = pa.struct(
+    [
+        pa.field("image", pa.int32()),  # index into the record's images, from 0
+        pa.field("label", pa.string()),
+        pa.field("box", pa.list_(pa.float64())),  # x1, y1, x2, y2 as shares of width and height, 0-1
+        pa.field("mask", pa.string()),  # COCO compressed run lengths; null for a box
+        pa.field("size", pa.list_(pa.int32())),  # height and width of the mask, pixels
+    ]
+)
+
+_REGION_SQL = "STRUCT(image INTEGER, label VARCHAR, box DOUBLE[], mask VARCHAR, size INTEGER[])[]"
+
+# The record contract: name, SQL type, Arrow type, whether a query must give it, what it is.
+CONTRACT: tuple[tuple[str, str, pa.DataType, bool, str], ...] = (
+    ("id", "VARCHAR", pa.string(), True, "identifier of the record, unique within the task"),
+    ("split", "VARCHAR", pa.string(), True, "train, val or test"),
+    ("patient", "VARCHAR", pa.string(), True, "patient; null where the source does not say (NULL::VARCHAR)"),
+    ("studies", "VARCHAR[]", pa.list_(pa.string()), True, "the studies that the record is about, and counts as"),
+    ("origin", "VARCHAR", pa.string(), True, "published file, and row in it, that the record comes from"),
+    ("images", "VARCHAR[]", pa.list_(pa.string()), False, "images in the order the template places them; absent for text"),
+    ("regions", _REGION_SQL, pa.list_(REGION_TYPE), False, "boxes and masks, as shares of their image"),
+    ("namespace", "VARCHAR", pa.string(), False, "source that this record's keys belong to, where records differ"),
+)
+_CONTRACT_NAMES = frozenset(name for name, *_ in CONTRACT)
+
+VARIANT_HASH = "_variant_hash"
+
+
+class RecordQueries:
+    """The record queries of one source, over its tables or over none.
+
+    Args:
+        source: the source.
+        tables: its tables; None binds queries against empty ones.
+        seed: the recipe's seed.
+        mentions_change: the recipe's rule for ``mentions_change``.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        tables: Mapping[str, pa.Table] | None = None,
+        *,
+        seed: int = 0,
+        mentions_change: str = "substring",
+    ) -> None:
+        self._source = source
+        self._connection = duckdb.connect(":memory:")
+        run = self._connection.execute
+        run("SET python_enable_replacements = false")
+        run("SET TimeZone = 'UTC'")
+        for name, table in source.tables.items():
+            self._connection.register(name, table.schema.empty_table() if tables is None else tables[name])
+        for name, view in source.views.items():
+            run(f'CREATE VIEW "{name}" AS {view.sql}')
+        for macro in macros(seed, mentions_change):
+            run(f"CREATE MACRO {macro.signature} AS ({macro.body})")
+        run("SET enable_external_access = false")
+        run("SET lock_configuration = true")
+
+    def __enter__(self) -> RecordQueries:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._connection.close()
+
+    def columns(self, entry: TaskEntry) -> dict[str, str]:
+        """Columns a task's query gives, with their SQL types, without running it.
+
+        Raises:
+            SpecError: the query does not bind; the message carries the line of the spec.
+        """
+        statements = self._parse(entry)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise SpecError(f"{_line(entry, 1)}: {entry.name}: records must be one SELECT statement")
+        try:
+            rows = self._connection.sql(f"DESCRIBE SELECT * FROM (\n{_query(entry)}\n)").fetchall()
+        except duckdb.Error as error:
+            raise _explain(entry, error) from None
+        return {row[0]: row[1] for row in rows}
+
+    def column_types(self, entry: TaskEntry) -> dict[str, pa.DataType]:
+        """Arrow types of the columns a task's query gives, without running it."""
+        self.columns(entry)
+        schema = self._connection.sql(f"SELECT * FROM (\n{_query(entry)}\n) LIMIT 0").to_arrow_table().schema
+        return {field.name: _CONTRACT_TYPES.get(field.name, _plain(field.type)) for field in schema}
+
+    def check_contract(self, entry: TaskEntry) -> list[str]:
+        """What of the record contract a task's query does not meet; empty if all is well."""
+        columns = self.columns(entry)
+        problems = []
+        for name, kind, _, required, meaning in CONTRACT:
+            given = columns.get(name)
+            if given is None and required:
+                problems.append(f"{_line(entry, 1)}: {entry.name}: the query has no column {name!r} ({meaning})")
+            elif given is not None and given != kind:
+                problems.append(f"{_line(entry, 1)}: {entry.name}: column {name!r} is {given}; expected {kind} ({meaning})")
+        problems += [
+            f"{_line(entry, 1)}: {entry.name}: column {name!r} begins with an underscore; such names are the builder's"
+            for name in columns
+            if name.startswith("_")
+        ]
+        return problems
+
+    def records(self, entry: TaskEntry, fields: list[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Run a task's query.
+
+        Args:
+            entry: the task.
+            fields: columns wanted beside the contract's: those its template reads.
+            batch_rows: rows per batch; a batch holds one split, and only a split's last one may be shorter.
+
+        Yields:
+            Records ordered by split (train, val, test), then by id.
+
+        Raises:
+            SpecError: the query does not bind or fails.
+            DataError: an id is null or stands twice, a split is none of the three.
+        """
+        columns = self.columns(entry)
+        names = [name for name, *_ in CONTRACT if name in columns] + [name for name in fields if name not in _CONTRACT_NAMES]
+        order = " ".join(f"WHEN '{split}' THEN {number}" for number, split in enumerate(SPLITS))
+        wanted = ", ".join(f'"{name}"' for name in names)
+        query = (
+            f"SELECT {wanted}, stable_hash(id, 'variant') AS {VARIANT_HASH} FROM (\n{_query(entry)}\n)"
+            f" ORDER BY CASE split {order} END NULLS FIRST, id NULLS FIRST"
+        )
+        try:
+            reader = self._connection.sql(query).to_arrow_reader(batch_rows)
+            yield from _rebatch(entry, reader, batch_rows)
+        except duckdb.Error as error:
+            raise _explain(entry, error) from None
+
+    def _parse(self, entry: TaskEntry) -> list[duckdb.Statement]:
+        try:
+            return self._connection.extract_statements(_query(entry))
+        except duckdb.Error as error:
+            raise _explain(entry, error, wrapped=False) from None
+
+
+def _rebatch(entry: TaskEntry, reader: pa.RecordBatchReader, rows: int) -> Iterator[pa.RecordBatch]:
+    """Cut a stream of records, sorted by split, into batches of one split each; check ids and splits on the way."""
+    schema = pa.schema([(field.name, _CONTRACT_TYPES.get(field.name, _plain(field.type))) for field in reader.schema])
+    held = schema.empty_table()
+    ids: list[pa.ChunkedArray] = []
+    for batch in reader:
+        table = pa.Table.from_batches([batch]).cast(schema)
+        _check(entry, table)
+        ids.append(table["id"])
+        start = 0
+        for split in SPLITS:
+            length = pc.sum(pc.equal(table["split"], split)).as_py() or 0
+            if not length:
+                continue
+            if len(held) and held["split"][0].as_py() != split:
+                yield _one_batch(held)
+                held = held.slice(len(held))
+            held = pa.concat_tables([held, table.slice(start, length)])
+            start += length
+            while len(held) >= rows:
+                yield _one_batch(held.slice(0, rows))
+                held = held.slice(rows)
+    if len(held):
+        yield _one_batch(held)
+    _check_unique(entry, ids)
+
+
+_CONTRACT_TYPES = {name: kind for name, _, kind, *_ in CONTRACT}
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type with 32-bit texts and lists, whatever the engine chose."""
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, _plain(field.type)) for field in kind])
+    return kind
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    return table.combine_chunks().to_batches()[0]
+
+
+def _check(entry: TaskEntry, table: pa.Table) -> None:
+    if table["id"].null_count:
+        origin = table.filter(pc.is_null(table["id"]))["origin"][0].as_py()
+        raise DataError(f"{_line(entry, 1)}: {entry.name}: the record from {origin} has no id")
+    for split in pc.unique(table["split"]).to_pylist():
+        if split not in SPLITS:
+            row = table.filter(pc.equal(pc.fill_null(table["split"], ""), split or "")).slice(0, 1)
+            raise DataError(
+                f"{_line(entry, 1)}: {entry.name}: record {row['id'][0].as_py()!r} has split {split!r};"
+                f" expected {', '.join(SPLITS)}"
+            )
+
+
+def _check_unique(entry: TaskEntry, ids: list[pa.ChunkedArray]) -> None:
+    every = pa.chunked_array([chunk for part in ids for chunk in part.chunks], pa.string())
+    if pc.count_distinct(every).as_py() == len(every):
+        return
+    counts = pc.value_counts(every)
+    twice = sorted(counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist())
+    more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
+    raise DataError(
+        f"{_line(entry, 1)}: {entry.name}: ids must be unique; several records have the id {', '.join(twice[:3])}{more}"
+    )
+
+
+def _query(entry: TaskEntry) -> str:
+    return entry.task.records.rstrip().rstrip(";")
+
+
+def _line(entry: TaskEntry, line: int) -> str:
+    """``file:line:column`` of a line of the query; a block text starts below its key."""
+    path, row, column = entry.place("records").rsplit(":", 2)
+    below = line if "\n" in entry.task.records else 0
+    return f"{path}:{int(row) + below}:{column if not below else 1}"
+
+
+def _explain(entry: TaskEntry, error: duckdb.Error, wrapped: bool = True) -> SpecError:
+    text = str(error)
+    match = re.search(r"^LINE (\d+):", text, re.MULTILINE)
+    line = max(1, int(match[1]) - wrapped) if match else 1
+    message = " ".join(text[: match.start()].split()) if match else " ".join(text.split())
+    return SpecError(f"{_line(entry, line)}: {entry.name}: {message}")

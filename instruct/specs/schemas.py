@@ -1,0 +1,20 @@
+"""JSON Schemas of the YAML files, so that editors complete and explain their keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from instruct.specs.recipe import Recipe
+from instruct.specs.task_spec import TaskSpec
+
+_MODELS = {"task_spec": TaskSpec, "recipe": Recipe}
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """The schema of a file.
+
+    Args:
+        kind: ``task_spec`` or ``recipe``.
+    """
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_MODELS[kind].model_json_schema()}
+    return schema | {"title": f"cxr-instruct {kind.replace('_', ' ')}"}

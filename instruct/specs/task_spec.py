@@ -1,0 +1,139 @@
+"""Task specs: one YAML file per source, saying which records make which task and which template words them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from instruct.errors import SpecError, UsageError
+from instruct.model import StrictModel
+from instruct.resources import shipped
+from instruct.specs.yaml_file import YamlFile, load_yaml
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class Task(StrictModel):
+    """One task of a source: a row of the count table."""
+
+    task: str = Field(min_length=1, description="Name of the task, as printed in the count table.")
+    template: str = Field(
+        pattern=r"^[a-z0-9_]+$", description="Template that words the records: the file templates/<template>.jinja."
+    )
+    records: str = Field(
+        min_length=1,
+        description="SQL query over the source's tables, one row per record, with the columns of the record contract "
+        "(id, split, patient, studies, images, origin) and those the template reads.",
+    )
+    expect: dict[Split, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict, description="Examples per split that the publisher's full release should give."
+    )
+
+
+class TaskSpec(StrictModel):
+    """A task spec file."""
+
+    source: str = Field(pattern=r"^[a-z0-9_]+$", description="Source whose tables the queries read.")
+    dataset: str = Field(min_length=1, description="Name of the dataset, as printed in the count table.")
+    access: Literal["open", "registration", "gated", "credentialed"] = Field(
+        description="How one gets the source: open download, free registration, gated by an agreement, credentialed."
+    )
+    licence: str = Field(min_length=1, description="Licence or data use agreement.")
+    namespace: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9_]+$",
+        description="Source that the patients, studies and images belong to, where it is another one (an MS-CXR phrase "
+        "is about a MIMIC-CXR image). Default: the spec's source.",
+    )
+    upstream: list[str] = Field(
+        default_factory=list, description="Sources whose images or reports this one reuses; the leakage audit follows them."
+    )
+    tasks: list[Task] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """A task of a spec, with where it stands: what lint checks and a build compiles.
+
+    Attributes:
+        spec: the spec.
+        task: the task.
+        file: the spec file, for positions.
+        index: position of the task in the spec.
+    """
+
+    spec: TaskSpec
+    task: Task
+    file: YamlFile
+    index: int
+
+    @property
+    def name(self) -> str:
+        """``[Task] [Dataset]``: the row's name in the count table."""
+        return f"[{self.task.task}] [{self.spec.dataset}]"
+
+    @property
+    def config(self) -> str:
+        """Name of the task's configuration and folder in a build, such as ``findings_generation-openi``."""
+        return f"{slug(self.task.task)}-{slug(self.spec.dataset)}"
+
+    @property
+    def namespace(self) -> str:
+        """Source that the record's keys belong to."""
+        return self.spec.namespace or self.spec.source
+
+    def place(self, key: str = "task") -> str:
+        """``file:line:column`` of a key of the task."""
+        return self.file.place(("tasks", self.index, key))
+
+
+def slug(name: str) -> str:
+    """Lower-case form of a name, with underscores for everything that is no letter or digit."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def load_task_spec(path: Path) -> list[TaskEntry]:
+    """The tasks of a spec file.
+
+    Raises:
+        SpecError: with every fault of the file.
+    """
+    file = load_yaml(path)
+    spec = file.validate(TaskSpec)
+    return [TaskEntry(spec, task, file, index) for index, task in enumerate(spec.tasks)]
+
+
+def load_task_specs(folders: Iterable[Path] = ()) -> list[TaskEntry]:
+    """The tasks of the shipped specs and of a user's folders, ordered by file name, then as they stand.
+
+    Args:
+        folders: folders with more spec files (``*.yaml``); a folder's templates lie beside them or in its
+            ``templates/``.
+
+    Raises:
+        SpecError: with every fault of every file, or two tasks of one name.
+    """
+    entries: list[TaskEntry] = []
+    problems: list[str] = []
+    for folder in (shipped("task_specs"), *folders):
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: no such folder of task specs")
+        for path in sorted(folder.glob("*.yaml")):
+            try:
+                entries += load_task_spec(path)
+            except SpecError as error:
+                problems += error.problems
+    seen: dict[str, TaskEntry] = {}
+    for entry in entries:
+        if entry.config in seen:
+            problems.append(f"{entry.place()}: task {entry.name} stands also at {seen[entry.config].place()}; rename one")
+        seen[entry.config] = entry
+    if problems:
+        raise SpecError(problems)
+    return entries

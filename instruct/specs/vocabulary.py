@@ -1,0 +1,74 @@
+"""The SQL vocabulary of record queries: macros every task spec may use, beside what DuckDB offers."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+# The substring rule of the public CheXinstruct processors, which the published progression rows follow.
+CHANGE_SUBSTRINGS = (
+    "new", "change", "unchanged", "prior", "stable", "interval", "previous", "again", "increased", "improve", "remain",
+    "worse", "persistent", "remov", "decrease", "similar", "earlier", "recurrence", "redemonstrate",
+)  # fmt: skip
+
+_CHANGE_WORDS = (
+    "new|newly|unchanged|change|changed|changes|prior|stable|interval|previous|previously|again|increased|increasing"
+    "|improve|improves|improved|improving|improvement|remain|remains|remained|worse|worsen|worsens|worsened|worsening"
+    "|persistent|persistently|removal|removed|decrease|decreases|decreased|decreasing|similar|similarly|earlier"
+    "|recurrence|redemonstrate|redemonstrated|redemonstration"
+)
+# Lasting states that are worded as change.
+_NO_CHANGE = (
+    r"(degenerative|arthritic|postoperative|postsurgical|surgical|chronic|fibrotic|emphysematous|osteoarthritic"
+    r"|spondylotic|atherosclerotic|age[- ]related|cystic|bullous|reactive|scoliotic|hypertrophic)"
+    r"( \w+){0,2} changes?\b"
+)
+
+
+@dataclass(frozen=True)
+class Macro:
+    """One macro: how it is called, what it gives, and its SQL body."""
+
+    signature: str
+    description: str
+    body: str
+
+
+def macros(seed: int = 0, mentions_change: str = "substring") -> list[Macro]:
+    """The macros of a build.
+
+    Args:
+        seed: key of ``stable_hash``.
+        mentions_change: ``substring`` (the published rule) or ``word``.
+    """
+    substring = f"regexp_matches(lower(text), '{'|'.join(CHANGE_SUBSTRINGS)}')"
+    word = (
+        rf"regexp_matches(regexp_replace(lower(text), '\b{_NO_CHANGE}', ' ', 'g'), '\b({_CHANGE_WORDS})\b')"
+    )
+    return [
+        Macro(
+            "stable_hash(key, purpose)",
+            "Number in [0, 1) that depends on the recipe's seed, the purpose and the key alone: the same on every "
+            "machine. Keep the rows with the smallest values to choose some; a larger number only adds rows.",
+            f"(md5_number_lower('{seed}' || chr(31) || purpose || chr(31) || key) >> 11)::DOUBLE / 9007199254740992.0",
+        ),
+        Macro(
+            "mentions_change(text)",
+            "Whether a report section speaks of change against an earlier study. The published rule looks for "
+            "substrings, so it also fires on 'degenerative changes' and 'against'; the recipe's mentions_change: word "
+            "looks for whole words and leaves lasting states out.",
+            {"substring": substring, "word": word}[mentions_change],
+        ),
+        Macro(
+            "mentions_time(text)",
+            "Whether a text names a clock time or a de-identified blank (a.m., p.m., ___): such impressions tell of "
+            "phone calls and are no summary.",
+            "contains(text, 'a.m.') OR contains(text, 'p.m.') OR contains(text, '___')",
+        ),
+    ]
+
+
+def stable_hash(key: str, purpose: str, seed: int = 0) -> float:
+    """The SQL macro ``stable_hash`` in Python."""
+    digest = hashlib.md5(f"{seed}\x1f{purpose}\x1f{key}".encode(), usedforsecurity=False).digest()
+    return (int.from_bytes(digest[8:], "little") >> 11) / 9007199254740992.0

@@ -1,0 +1,51 @@
+"""Synthetic corpora in the published layouts of their sources, with known contents.
+
+Everything in them is invented here: ids, words and pictures. The same arguments always give the same bytes.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from instruct.errors import UsageError
+
+if TYPE_CHECKING:
+    from instruct.synth.planted import Counts, Planted, SplitFacts
+
+__all__ = ["SOURCES", "Counts", "Planted", "SplitFacts", "write"]
+
+SOURCES: dict[str, str] = {
+    "openi": "instruct.synth.openi",
+    "rexgradient": "instruct.synth.rexgradient",
+}
+"""Source name → module that writes it (its function ``write(root, *, studies, seed, images)``)."""
+
+
+def __getattr__(name: str) -> object:
+    if name in ("Counts", "Planted", "SplitFacts"):
+        return getattr(import_module("instruct.synth.planted"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def write(source: str, root: Path, *, studies: int, seed: int = 0, images: bool = True) -> Planted:
+    """Write a synthetic corpus in the published layout of a source.
+
+    Args:
+        source: a name of :data:`SOURCES`.
+        root: folder to write into, created if missing; must not hold files of that source yet.
+        studies: number of studies, 20 or more.
+        seed: any integer; another seed gives another corpus of the same counts.
+        images: also write the image files. The metadata name them either way.
+
+    Returns:
+        What was planted: the count-table rows, the traps and facts per split.
+
+    Raises:
+        UsageError: unknown source, too few studies, or files of the source are there already.
+    """
+    if source not in SOURCES:
+        raise UsageError(f"unknown synthetic source {source!r}: expected one of {', '.join(sorted(SOURCES))}")
+    planted: Planted = import_module(SOURCES[source]).write(Path(root), studies=studies, seed=seed, images=images)
+    return planted
