@@ -92,7 +92,13 @@ def build(
                 if listener is not None:
                     listener(record)
 
-            tell("start", recipe=recipe.name, out=str(output.path), version=instruct.__version__, absent=selection.absent)
+            tell(
+                "start",
+                recipe=recipe.name,
+                out=str(output.path),
+                version=instruct.__version__,
+                absent=sorted({name for names in selection.absent.values() for name in names}),
+            )
             return _run(selection, output, workers, finish, tell)
 
 
@@ -159,7 +165,9 @@ def _refuse_too_many(recipe: Recipe, planned: list[PlannedTask], bad: dict[str, 
     for task in planned:
         rows, records = bad[task.entry.config], sum(task.compiled.records.values())
         if rows and len(rows) > recipe.max_bad * records:
-            problems.append(f"{task.entry.name}: {len(rows):,} of {records:,} records are bad (max_bad: {recipe.max_bad:g})")
+            problems.append(
+                f"{task.entry.name}: {len(rows):,} of {records:,} records are bad (max_bad: {recipe.max_bad:g})"
+            )
             for reason, number in Counter(row["reason"] for row in rows).most_common():
                 row = next(row for row in rows if row["reason"] == reason)
                 problems.append(
@@ -201,7 +209,7 @@ def _manifest(
                 "dropped_images": dict(sorted(task.compiled.dropped_images.items())),
             }
         else:
-            facts |= {"facts": None, "absent": True}
+            facts |= {"facts": None, "absent": selection.absent[entry.config]}
         tasks.append(facts)
     specs = {entry.spec.source: entry.spec for entry in selection.entries}
     return {
@@ -211,7 +219,12 @@ def _manifest(
         "recipe": selection.recipe.model_dump(mode="json", exclude={"sources": {name: {"root"} for name in specs}}),
         "image_roots": {name: str(get_source(name).image_folder(root)) for name, root in selection.roots.items()},
         "sources": {
-            name: {"access": spec.access, "licence": spec.licence, "upstream": spec.upstream, "present": name in selection.roots}
+            name: {
+                "access": spec.access,
+                "licence": spec.licence,
+                "upstream": spec.upstream,
+                "present": name in selection.roots,
+            }
             for name, spec in sorted(specs.items())
         },
         "configs": hub_configs(published),
@@ -226,5 +239,3 @@ def _clean(output: OutputFolder, results: dict[str, tuple[ShardResult, Path]]) -
     for file in (output.work / "results").glob("*.json"):
         if file.stem not in results:
             file.unlink()
-
-

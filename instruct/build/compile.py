@@ -43,6 +43,7 @@ class CompiledTask:
         slices: the shards to come.
         bad: records left out for their images: id, split, reason, detail, origin.
         missing_images: images that are referred to and not on disk, with ``images.missing: keep``.
+        namespaces: sources that the records' keys belong to.
         dropped_images: images left out of records that stay, by reason.
     """
 
@@ -50,6 +51,7 @@ class CompiledTask:
     slices: list[Slice] = field(default_factory=list)
     bad: list[dict[str, str]] = field(default_factory=list)
     missing_images: set[str] = field(default_factory=set)
+    namespaces: set[str] = field(default_factory=set)
     dropped_images: Counter[str] = field(default_factory=Counter)
 
 
@@ -80,6 +82,7 @@ def compile_task(
         for records in queries.records(entry, template.columns, recipe.shard_rows):
             split = records.column("split")[0].as_py()
             compiled.records[split] += len(records)
+            compiled.namespaces |= _namespaces(entry, records)
             if template.declarations.images != "none":
                 records = _settle_images(entry, records, template.declarations.images, recipe, folders, compiled)
             if not len(records):
@@ -92,6 +95,12 @@ def compile_task(
         if writer is not None:
             writer.close()
     return compiled
+
+
+def _namespaces(entry: TaskEntry, records: pa.RecordBatch) -> set[str]:
+    if "namespace" not in records.schema.names:
+        return {entry.namespace}
+    return set(pc.unique(pc.fill_null(records.column("namespace"), entry.namespace)).to_pylist())
 
 
 def _settle_images(

@@ -68,7 +68,9 @@ def count_shards(folder: Path, tasks: Iterable[Mapping[str, Any]]) -> Counts:
             for kind, values in distinct.items():
                 everything[split][kind].append(values)
     total = {
-        split: Count(examples[split], len(_union(everything[split]["images"])), len(_union(everything[split]["studies"])))
+        split: Count(
+            examples[split], len(_union(everything[split]["images"])), len(_union(everything[split]["studies"]))
+        )
         for split in SPLITS
     }
     return Counts(rows, total)

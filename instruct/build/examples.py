@@ -30,7 +30,9 @@ def find_examples(
     manifest = read_manifest(folder)
     names = [name for entry in manifest["tasks"] for name in (entry["name"], entry["config"])]
     if task is not None and task not in names:
-        raise UsageError(f"{folder} has no task {task!r}; it has: {', '.join(entry['name'] for entry in manifest['tasks'])}")
+        raise UsageError(
+            f"{folder} has no task {task!r}; it has: {', '.join(entry['name'] for entry in manifest['tasks'])}"
+        )
     found: list[dict[str, Any]] = []
     for entry in manifest["tasks"]:
         if task not in (None, entry["name"], entry["config"]):

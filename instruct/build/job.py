@@ -24,7 +24,7 @@ _BATCH_ROWS = 2000
 _CODE = tuple(
     f"instruct.{name}"
     for name in (
-        "build.job", "build.schema", "prompts.conversation", "prompts.filters", "prompts.language", "prompts.marks",
+        "build.job", "build.schema", "prompts.conversation", "prompts.dialect", "prompts.filters", "prompts.language", "prompts.marks", "prompts.menu",
         "prompts.render", "prompts.template", "specs.records",
     )
 )  # fmt: skip
@@ -47,6 +47,7 @@ class Job:
         template: the template, with all it imports.
         variants: variants per record.
         image_roots: namespace to the folder that image paths are written below; none writes relative paths.
+        dialect: how regions are printed.
         spec_digest: digest of the task's part of its spec.
         seed: seed of the recipe.
     """
@@ -63,6 +64,7 @@ class Job:
     template: TemplateSource
     variants: int | Literal["all"]
     image_roots: Mapping[str, str]
+    dialect: str
     spec_digest: str
     seed: int
 
@@ -77,6 +79,7 @@ class Job:
             "template": self.template.digest,
             "variants": self.variants,
             "image_roots": dict(self.image_roots),
+            "dialect": self.dialect,
             "spec": self.spec_digest,
             "seed": self.seed,
             "code": code_digest(),
@@ -121,8 +124,8 @@ def code_digest() -> str:
 
 
 @lru_cache(maxsize=64)
-def _compiled(source: TemplateSource) -> CompiledTemplate:
-    return CompiledTemplate(source)
+def _compiled(source: TemplateSource, dialect: str) -> CompiledTemplate:
+    return CompiledTemplate(source, dialect)
 
 
 def run(job: Job, staged: Path) -> ShardResult:
@@ -138,7 +141,7 @@ def run(job: Job, staged: Path) -> ShardResult:
     """
     with pa.memory_map(job.records) as file:
         records = pa.ipc.open_file(file).get_batch(job.batch)
-        template = _compiled(job.template)
+        template = _compiled(job.template, job.dialect)
         rendered = _render(job, template, records)
         table = _examples(job, rendered, records)
         sink = pa.BufferOutputStream()
@@ -181,23 +184,31 @@ def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.Recor
     kept = records.take(pa.array(rendered.rows))
     count = len(kept)
 
-    def column(name: str) -> pa.Array:
-        if name in kept.schema.names:
-            return kept.column(name)
-        return pa.nulls(count, schema.field(name).type) if name in schema.names else pa.nulls(count, pa.string())
-
     variants = pa.array(rendered.variants, pa.int32())
     identifier = kept.column("id")
     if job.variants != 1:
         identifier = pc.binary_join_element_wise(identifier, variants.cast(pa.string()), "#")
-    namespace = pc.fill_null(column("namespace"), job.namespace)
+    if "namespace" in kept.schema.names:
+        namespace = pc.fill_null(kept.column("namespace"), job.namespace)
+    else:
+        namespace = _constant(job.namespace, count)
     paths = kept.column("images") if "images" in kept.schema.names else _empty_lists(count, pa.string())
     image_keys = _prefixed(namespace, paths)
     keys = pa.StructArray.from_arrays(
-        [kept.column("id"), _join(namespace, kept.column("patient")), _prefixed(namespace, kept.column("studies")), image_keys],
+        [
+            kept.column("id"),
+            _join(namespace, kept.column("patient")),
+            _prefixed(namespace, kept.column("studies")),
+            image_keys,
+        ],
         fields=list(schema.field("keys").type),
     )
-    regions = kept.column("regions") if "regions" in kept.schema.names else _empty_lists(count, schema.field("regions").type.value_type)
+
+    def lists(name: str) -> pa.ListArray:
+        if name in kept.schema.names:
+            return kept.column(name)
+        return _empty_lists(count, schema.field(name).type.value_type)
+
     provenance = pa.StructArray.from_arrays(
         [
             kept.column("origin"),
@@ -215,7 +226,9 @@ def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.Recor
         _images(job, namespace, paths, schema.field("images").type.value_type),
         rendered.conversations.messages,
         rendered.conversations.conversations,
-        regions,
+        lists("regions"),
+        lists("options"),
+        lists("answers"),
         keys,
         provenance,
     ]

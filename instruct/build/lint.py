@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,12 @@ from instruct.specs.task_spec import TaskEntry
 
 _SINGLE_BRACES = re.compile(r"(?<![{%#])\{\s*[a-z_][a-z_0-9.]*\s*\}(?!\})")
 _CONTRACT_TYPES = {name: kind for name, _, kind, *_ in CONTRACT}
+# Made-up values of the contract's columns, which have to fit each other.
+_EXAMPLES: dict[str, Any] = {
+    "options": ["first choice", "second choice"],
+    "answers": ["first choice"],
+    "regions": [{"image": 0, "label": "finding", "box": [0.1, 0.2, 0.5, 0.75], "mask": "0P00", "size": [4, 4]}],
+}
 # Counts of images that a template for any number of them must be right for.
 _ANY = (1, 2, 3, 5)
 
@@ -49,11 +54,15 @@ def lint(entries: Sequence[TaskEntry], template_folders: Sequence[Path] = ()) ->
             except SpecError as error:
                 templates[name] = None
                 problems += [f"{problem} (wanted at {entry.place('template')})" for problem in error.problems]
-    for source, group in groupby(sorted(entries, key=lambda entry: entry.spec.source), lambda entry: entry.spec.source):
-        with RecordQueries(get_source(source)) as queries:
-            for entry in group:
-                problems += lint_task(entry, queries, templates[entry.task.template])
+    for entry in entries:
+        with bare_queries(entry) as queries:
+            problems += lint_task(entry, queries, templates[entry.task.template])
     return list(dict.fromkeys(problems))
+
+
+def bare_queries(entry: TaskEntry) -> RecordQueries:
+    """A task's queries over empty tables: enough to bind them."""
+    return RecordQueries(get_source(entry.spec.source), reads=[get_source(name) for name in entry.spec.reads])
 
 
 def lint_task(entry: TaskEntry, queries: RecordQueries, template: CompiledTemplate | None) -> list[str]:
@@ -94,8 +103,12 @@ def lint_template(template: CompiledTemplate) -> list[str]:
     for number, variant in enumerate(template.variants):
         where = f"{source.path}:{variant.line}:1: variant {number}"
         prompt, answer = _columns_used(template, variant)
-        problems += [f"{where}: the prompt does not use the input {name!r}" for name in declared.inputs if name not in prompt]
-        problems += [f"{where}: the answer does not use the target {name!r}" for name in declared.target if name not in answer]
+        problems += [
+            f"{where}: the prompt does not use the input {name!r}" for name in declared.inputs if name not in prompt
+        ]
+        problems += [
+            f"{where}: the answer does not use the target {name!r}" for name in declared.target if name not in answer
+        ]
         problems += [f"{where}: the prompt tells the target {name!r}" for name in declared.target if name in prompt]
     return problems
 
@@ -129,7 +142,9 @@ def _lint_rendering(entry: TaskEntry, queries: RecordQueries, template: Compiled
     counts = (0,) if wanted == "none" else _ANY if wanted == "any" else (int(wanted or 0),)
     types = queries.column_types(entry)
     variants = len(template.variants)
-    records = pa.record_batch({name: pa.array([_example(name, types[name])] * variants, types[name]) for name in ["id", *template.columns]})
+    records = pa.record_batch(
+        {name: pa.array([_example(name, types[name])] * variants, types[name]) for name in ["id", *template.columns]}
+    )
     each_variant = np.arange(variants)[:, None]
     problems = []
     for count in counts:
@@ -143,12 +158,16 @@ def _lint_rendering(entry: TaskEntry, queries: RecordQueries, template: Compiled
             for turn in turns:
                 text = turn["value"]
                 if text != text.strip() or "  " in text:
-                    problems.append(f"{template.source.path}:{line}:1: variant {number}: stray white space in {text!r}")
+                    problems.append(
+                        f"{template.source.path}:{line}:1: variant {number}: stray white space in {text!r}"
+                    )
     return list(dict.fromkeys(problems))
 
 
 def _example(name: str, kind: pa.DataType) -> Any:
     """A made-up value of a column."""
+    if name in _EXAMPLES:
+        return _EXAMPLES[name]
     if pa.types.is_string(kind):
         return f"the {name.replace('_', ' ')}"
     if pa.types.is_list(kind):

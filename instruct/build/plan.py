@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from instruct.build.compile import CompiledTask, compile_task
 from instruct.build.job import Job, ShardResult, code_digest
-from instruct.build.lint import lint_task
+from instruct.build.lint import bare_queries, lint_task
 from instruct.build.output import OutputFolder
 from instruct.build.roots import find_root
 from instruct.digest import digest_code, digest_file, digest_json
 from instruct.errors import DataError, SpecError, UsageError
 from instruct.images.folder import ImageFolder
 from instruct.prompts.template import CompiledTemplate, find_template
-from instruct.sources import Files, Options, Source, get_source
+from instruct.sources import Options, Source, get_source
 from instruct.specs.recipe import Recipe
 from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import TaskEntry, load_task_specs
@@ -76,9 +78,13 @@ class Selection:
     template_folders: list[Path] = field(default_factory=list)
 
     @property
-    def absent(self) -> list[str]:
-        """Sources that are not on disk, sorted."""
-        return sorted({entry.spec.source for entry in self.entries} - set(self.roots))
+    def absent(self) -> dict[str, list[str]]:
+        """Tasks that cannot be built: configuration to the sources it lacks on disk."""
+        lacking = {
+            entry.config: [name for name in (entry.spec.source, *entry.spec.reads) if name not in self.roots]
+            for entry in self.entries
+        }
+        return {config: names for config, names in lacking.items() if names}
 
 
 def select(recipe: Recipe, data_root: Path | None, spec_folders: Sequence[Path] = ()) -> Selection:
@@ -98,18 +104,23 @@ def select(recipe: Recipe, data_root: Path | None, spec_folders: Sequence[Path] 
         known = {label: entry for entry in entries for label in (entry.name, entry.config)}
         unknown = [name for name in recipe.tasks if name not in known]
         if unknown:
-            raise UsageError(f"the recipe's sources have no task {', '.join(unknown)}; they have: {', '.join(sorted(known))}")
+            raise UsageError(
+                f"the recipe's sources have no task {', '.join(unknown)}; they have: {', '.join(sorted(known))}"
+            )
         chosen = {known[name].config for name in recipe.tasks}
         entries = [entry for entry in entries if entry.config in chosen]
+    needed = {name for entry in entries for name in (entry.spec.source, entry.namespace, *entry.spec.reads)}
     roots = {}
-    for name in sorted(recipe.sources):
-        root = find_root(get_source(name), data_root, recipe.sources[name].root)
+    for name in sorted(needed):
+        choice = recipe.sources.get(name)
+        root = find_root(get_source(name), data_root, choice.root if choice else None)
         if root is not None:
             roots[name] = root
-    if not roots:
-        tried = "; ".join(f"{name}: {', '.join(get_source(name).folders)}" for name in sorted(recipe.sources))
-        raise DataError(f"none of the recipe's sources is below --data-root {data_root} (folders looked for: {tried})")
-    return Selection(recipe, entries, roots, template_folders(spec_folders))
+    selection = Selection(recipe, entries, roots, template_folders(spec_folders))
+    if len(selection.absent) == len(entries):
+        tried = "; ".join(f"{name}: {', '.join(get_source(name).folders)}" for name in sorted(needed - set(roots)))
+        raise DataError(f"none of the recipe's tasks has its sources below --data-root {data_root} (looked for {tried})")
+    return selection
 
 
 def template_folders(spec_folders: Sequence[Path]) -> list[Path]:
@@ -160,12 +171,41 @@ def plan_tasks(selection: Selection, output: OutputFolder, threads: int = 1) -> 
     templates = {}
     for entry in selection.entries:
         if entry.task.template not in templates:
-            templates[entry.task.template] = CompiledTemplate(find_template(entry.task.template, selection.template_folders))
+            templates[entry.task.template] = CompiledTemplate(
+                find_template(entry.task.template, selection.template_folders), selection.recipe.dialect
+            )
     folders = image_folders(selection, threads)
-    for name in sorted(selection.roots):
-        entries = [entry for entry in selection.entries if entry.spec.source == name]
+    sources = _Sources(selection)
+    absent = selection.absent
+    for name, group in groupby(selection.entries, key=lambda entry: entry.spec.source):
+        entries = [entry for entry in group if entry.config not in absent]
         if entries:
-            yield from _plan_source(selection, get_source(name), entries, templates, folders, output)
+            yield from _plan_source(selection, name, entries, templates, folders, sources, output)
+
+
+class _Sources:
+    """The sources of a plan, each read once and forgotten after its last use."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self._read: dict[str, tuple[dict[str, pa.Table], dict[str, str]]] = {}
+
+    def options(self, name: str) -> Options:
+        choice = self._selection.recipe.sources.get(name)
+        return _options(get_source(name), choice.options if choice else {})
+
+    def get(self, name: str) -> tuple[dict[str, pa.Table], dict[str, str]]:
+        """Tables of a source, and the digest of each of its files."""
+        if name not in self._read:
+            source = get_source(name)
+            files = source.find(self._selection.roots[name])
+            inputs = {files.relative(path): digest_file(path) for path in files.all()}
+            self._read[name] = source.tables_of(files, self.options(name)), inputs
+        return self._read[name]
+
+    def keep_only(self, names: set[str]) -> None:
+        """Forget every other source."""
+        self._read = {name: read for name, read in self._read.items() if name in names}
 
 
 def image_folders(selection: Selection, threads: int = 1) -> dict[str, ImageFolder]:
@@ -178,31 +218,38 @@ def image_folders(selection: Selection, threads: int = 1) -> dict[str, ImageFold
 
 def _plan_source(
     selection: Selection,
-    source: Source,
+    name: str,
     entries: list[TaskEntry],
     templates: Mapping[str, CompiledTemplate],
     folders: Mapping[str, ImageFolder],
+    sources: _Sources,
     output: OutputFolder,
 ) -> Iterator[PlannedTask]:
     recipe = selection.recipe
-    with RecordQueries(source) as empty:
-        problems = [
-            problem for entry in entries for problem in lint_task(entry, empty, templates[entry.task.template])
-        ]
+    problems: list[str] = []
+    for entry in entries:
+        with bare_queries(entry) as empty:
+            problems += lint_task(entry, empty, templates[entry.task.template])
     if problems:
         raise SpecError(problems)
-    options = _options(source, recipe.sources[source.name].options)
-    files = source.find(selection.roots[source.name])
-    inputs = {files.relative(path): digest_file(path) for path in files.all()}
-    tables = source.tables_of(files, options)
-    with RecordQueries(source, tables, seed=recipe.seed, mentions_change=recipe.mentions_change) as queries:
+    reads = entries[0].spec.reads
+    later = [entry.spec for entry in selection.entries[selection.entries.index(entries[-1]) + 1 :]]
+    tables = {held: sources.get(held)[0] for held in (name, *reads)}
+    with RecordQueries(
+        get_source(name),
+        tables,
+        reads=[get_source(held) for held in reads],
+        seed=recipe.seed,
+        mentions_change=recipe.mentions_change,
+    ) as queries:
         for entry in entries:
             template = templates[entry.task.template]
             file = output.records_file(entry.config)
             file.parent.mkdir(parents=True, exist_ok=True)
             compiled = compile_task(entry, queries, template, recipe, folders, file)
-            facts = _facts(source, files, inputs, options, entry, template, recipe)
-            yield _plan_task(entry, template, compiled, facts, recipe, folders, file, output)
+            yield _plan_task(entry, template, compiled, _facts(entry, sources, template, recipe), recipe, folders, file, output)
+    del tables
+    sources.keep_only({held for spec in later for held in (spec.source, *spec.reads)})
 
 
 def _plan_task(
@@ -230,7 +277,8 @@ def _plan_task(
             records_digest=piece.digest,
             template=template.source,
             variants=recipe.variants,
-            image_roots={entry.namespace: roots[entry.namespace]} if entry.namespace in roots else {},
+            image_roots={name: roots[name] for name in sorted(compiled.namespaces) if name in roots},
+            dialect=recipe.dialect,
             spec_digest=facts["spec"],
             seed=recipe.seed,
         )
@@ -251,15 +299,8 @@ def _options(source: Source, given: Mapping[str, Any]) -> Options:
         raise UsageError(f"sources.{source.name}.options: {faults} (options of this source: {known})") from None
 
 
-def _facts(
-    source: Source,
-    files: Files,
-    inputs: Mapping[str, str],
-    options: Options,
-    entry: TaskEntry,
-    template: CompiledTemplate,
-    recipe: Recipe,
-) -> dict[str, Any]:
+def _facts(entry: TaskEntry, sources: _Sources, template: CompiledTemplate, recipe: Recipe) -> dict[str, Any]:
+    names = [entry.spec.source, *entry.spec.reads]
     spec = {
         "task": entry.task.task,
         "dataset": entry.spec.dataset,
@@ -268,15 +309,20 @@ def _facts(
         "template": entry.task.template,
     }
     return {
-        "inputs": dict(inputs),
-        "reader": digest_code(source.modules),
-        "options": options.model_dump(mode="json"),
+        "inputs": {f"{name}/{file}": digest for name in names for file, digest in sources.get(name)[1].items()},
+        "reader": digest_json([digest_code(get_source(name).modules) for name in names]),
+        "options": {
+            f"{name}.{option}": value
+            for name in names
+            for option, value in sources.options(name).model_dump(mode="json").items()
+        },
         "spec": digest_json(spec),
         "template_files": {name: digest_json(text) for name, text in template.source.texts},
         "settings": {
             "seed": recipe.seed,
             "variants": recipe.variants,
             "images": recipe.images.model_dump(mode="json"),
+            "dialect": recipe.dialect,
             "mentions_change": recipe.mentions_change,
             "shard_rows": recipe.shard_rows,
         },

@@ -97,7 +97,8 @@ def _describe(folder: Path, splits: Mapping[str, Sequence[Mapping[str, Any]]], r
         up = "../" * len(place.relative_to(root).parts)
         inside = place.relative_to(root).as_posix() + "/"
         files = [
-            shard["file"].removeprefix(inside) if shard["file"].startswith(inside) else up + shard["file"] for shard in shards
+            shard["file"].removeprefix(inside) if shard["file"].startswith(inside) else up + shard["file"]
+            for shard in shards
         ]
         write_json(place / "dataset_info.json", {"features": features()})
         write_json(

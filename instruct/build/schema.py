@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from instruct.prompts.conversation import CONVERSATIONS_TYPE, MESSAGES_TYPE
-from instruct.specs.records import REGION_TYPE
+from instruct.specs.records import REGIONS_TYPE
 
 SCHEMA_VERSION = 1
 
@@ -38,12 +38,20 @@ COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("images", pa.list_(IMAGE_TYPE)),
     ("messages", MESSAGES_TYPE),
     ("conversations", CONVERSATIONS_TYPE),
-    ("regions", pa.list_(REGION_TYPE)),
+    ("regions", REGIONS_TYPE),
+    ("options", pa.list_(pa.string())),  # choices, in the order shown
+    ("answers", pa.list_(pa.string())),  # right choices, or accepted answers
     ("keys", KEYS_TYPE),
     ("provenance", PROVENANCE_TYPE),
 )
 
-_VALUES = {pa.string(): "string", pa.int32(): "int32", pa.int64(): "int64", pa.float64(): "float64", pa.binary(): "binary"}
+_VALUES = {
+    pa.string(): "string",
+    pa.int32(): "int32",
+    pa.int64(): "int64",
+    pa.float64(): "float64",
+    pa.binary(): "binary",
+}
 
 
 def features() -> dict[str, Any]:

@@ -51,7 +51,9 @@ def verify(folder: Path) -> list[str]:
                 records = sum(shard["records"] for shard in split["shards"])
                 counted = counts.rows[task["name"]][name].examples
                 if counted != records:
-                    problems.append(f"{task['name']} {name}: {counted:,} records in the shards, {records:,} in the manifest")
+                    problems.append(
+                        f"{task['name']} {name}: {counted:,} records in the shards, {records:,} in the manifest"
+                    )
     return problems
 
 
@@ -69,5 +71,3 @@ def _check_shard(file: Path, shard: dict[str, Any]) -> list[str]:
     if len(table) != shard["examples"]:
         return [f"{file}: has {len(table):,} examples; the manifest says {shard['examples']:,}"]
     return []
-
-

@@ -49,7 +49,9 @@ def command(
     click.echo((result.out / "counts.md").read_text("utf-8"))
     for line in notes(result.manifest):
         click.echo(line)
-    rendered = "nothing to render: every shard is up to date" if not result.built else f"{result.built} shards rendered"
+    rendered = (
+        "nothing to render: every shard is up to date" if not result.built else f"{result.built} shards rendered"
+    )
     click.echo(f"{rendered}, {result.reused} reused, {result.dropped} dropped: {result.out}")
 
 

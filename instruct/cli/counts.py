@@ -42,5 +42,5 @@ def command(folder: Path, compare: str | None, form: str, as_json: bool) -> None
     elif form == "csv":
         click.echo(count_table.to_csv(counts), nl=False)
     else:
-        absent = {task["name"]: task["source"] for task in manifest["tasks"] if task.get("absent")}
+        absent = {task["name"]: task["absent"] for task in manifest["tasks"] if task.get("absent")}
         click.echo(count_table.to_markdown(counts, absent), nl=False)

@@ -12,7 +12,9 @@ from instruct.cli.progress import progress
 
 
 @click.command("demo")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder to fill.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder to fill."
+)
 @click.option("--studies", type=click.IntRange(20), default=60, show_default=True, help="Studies per source.")
 @options.workers
 @options.as_json

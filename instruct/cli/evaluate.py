@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from instruct.cli import options
 from instruct.errors import UsageError
 
 
@@ -54,7 +55,7 @@ from instruct.errors import UsageError
     type=click.Path(path_type=Path, file_okay=False),
     help="Also write the pairs for the official evaluation code into this folder.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON instead of Markdown.")
+@options.as_json
 def command(
     predictions: Path,
     references: Path | None,

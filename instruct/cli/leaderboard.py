@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from instruct.cli import options
+
 
 @click.command(name="leaderboard")
 @click.argument("summary", type=click.Path(path_type=Path))
@@ -20,7 +22,7 @@ import click
 @click.option("--by", default="inv_radcliq_v1", show_default=True, help="Summary number that ranks.")
 @click.option("--part", help="Part of the summary, as printed, where it has several.")
 @click.option("--model", default="this model", show_default=True, help="Name of your row.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of Markdown.")
+@options.as_json
 def command(summary: Path, dataset: str, section: str, by: str, part: str | None, model: str, as_json: bool) -> None:
     """Show where SUMMARY (summary.json of an evaluation) stands among the published models."""
     import json

@@ -41,6 +41,8 @@ def command(recipes: tuple[str, ...], specs: tuple[Path, ...], as_json: bool) ->
     else:
         for problem in problems:
             click.echo(problem)
-        click.echo(f"{tasks} tasks checked, {len(problems)} problems" if problems else f"{tasks} tasks checked, all is well")
+        click.echo(
+            f"{tasks} tasks checked, {len(problems)} problems" if problems else f"{tasks} tasks checked, all is well"
+        )
     if problems:
         click.get_current_context().exit(SpecError.exit_code)

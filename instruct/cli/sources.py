@@ -27,12 +27,18 @@ def command(names: tuple[str, ...], data_root: Path | None, as_json: bool) -> No
         if names or as_json:
             row |= {
                 "files": [
-                    {"name": item.name, "patterns": list(item.patterns), "required": item.required, "obtain": item.obtain}
+                    {
+                        "name": item.name,
+                        "patterns": list(item.patterns),
+                        "required": item.required,
+                        "obtain": item.obtain,
+                    }
                     for item in source.inputs
                 ],
                 "options": source.options.model_json_schema().get("properties", {}),
                 "tables": {
-                    table: {field.name: _described(field) for field in held.schema} for table, held in source.tables.items()
+                    table: {field.name: _described(field) for field in held.schema}
+                    for table, held in source.tables.items()
                 },
                 "views": {view: held.description for view, held in source.views.items()},
             }
@@ -42,7 +48,9 @@ def command(names: tuple[str, ...], data_root: Path | None, as_json: bool) -> No
         return
     for row in rows:
         click.echo(f"{row['name']:<14} {row['title']}  ({row['homepage']})")
-        click.echo(f"{'':<14} {'at ' + str(row['root']) if row['root'] else 'not on disk' if data_root else ''}".rstrip())
+        click.echo(
+            f"{'':<14} {'at ' + str(row['root']) if row['root'] else 'not on disk' if data_root else ''}".rstrip()
+        )
         if names:
             _print_details(row)
 
@@ -53,7 +61,9 @@ def _described(field: object) -> str:
 
 def _print_details(row: dict[str, object]) -> None:
     files, tables, views, options = row["files"], row["tables"], row["views"], row["options"]
-    assert isinstance(files, list) and isinstance(tables, dict) and isinstance(views, dict) and isinstance(options, dict)
+    assert (
+        isinstance(files, list) and isinstance(tables, dict) and isinstance(views, dict) and isinstance(options, dict)
+    )
     click.echo("  files below its folder:")
     for item in files:
         need = "" if item["required"] else " (optional)"

@@ -41,7 +41,11 @@ def read_fineradscore(output: Any, *, no_error_severity: float = 1.0) -> float |
     severities = []
     for correction in _corrections(output):
         word = correction.get("clinical severity") if isinstance(correction, dict) else None
-        level = SEVERITIES.get(re.sub(r"[\s-]+", " ", word).strip(" .").lower()) if isinstance(word, str) else None
+        level = (
+            SEVERITIES.get(" ".join(word.replace("-", "").split()).strip(" .").lower())
+            if isinstance(word, str)
+            else None
+        )
         if level is None:
             return None
         severities.append(level)

@@ -52,10 +52,10 @@ class ScoreFile:
         known = set(given)
         lost = [study for study in wanted if study not in place]
         foreign = [study for study in place if study not in known]
-        for studies, what in ((lost, "has no row for"), (foreign, "has rows for studies without prediction:")):
+        for studies, what in ((lost, "have no row"), (foreign, "have a row but no prediction")):
             if studies:
                 raise DataError(
-                    f"{self.name} {what} {len(studies)} studies of {group}: {', '.join(studies[:5])}"
+                    f"{self.name}: {len(studies)} studies of {group} {what}: {', '.join(studies[:5])}"
                     f"{' …' if len(studies) > 5 else ''}; expected one row per scored study, null where it has none"
                 )
         rows = [place[study] for study in wanted]
@@ -114,7 +114,11 @@ def _value(row: Row, field: str, column: Column) -> Any:
     if is_missing(value):
         return np.nan if column.width == 1 else [np.nan] * column.width
     parts = value if isinstance(value, list) else [value]
-    if len(parts) != column.width or not all(isinstance(part, (int, float)) for part in parts):
+    if (
+        isinstance(value, list) != (column.width > 1)
+        or len(parts) != column.width
+        or not all(isinstance(part, (int, float)) for part in parts)
+    ):
         expected = "a number" if column.width == 1 else f"a list of {column.width} numbers"
         raise DataError(f"{row.place}: {field} is {value!r}; expected {expected} or null")
     for part in parts:

@@ -143,7 +143,9 @@ def _places(raw: bytes) -> _Ints:
     return np.flatnonzero(np.frombuffer(raw, np.uint8) == _IMAGE)
 
 
-def _strings(data: npt.NDArray[np.uint8], lengths: _Ints, valid: npt.NDArray[np.bool_] | None = None) -> pa.StringArray:
+def _strings(
+    data: npt.NDArray[np.uint8], lengths: _Ints, valid: npt.NDArray[np.bool_] | None = None
+) -> pa.StringArray:
     bits = None if valid is None or valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
     nulls = 0 if bits is None or valid is None else int((~valid).sum())
     return pa.StringArray.from_buffers(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from instruct.prompts.menu import chosen, menu
+
 
 def listing(items: Sequence[str], last: str = "and") -> str:
     """Items as a phrase: ``a``, ``a and b``, ``a, b and c``."""
@@ -22,4 +24,4 @@ def sentence(text: str) -> str:
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
 
 
-FILTERS: dict[str, Callable[..., Any]] = {"listing": listing, "sentence": sentence}
+FILTERS: dict[str, Callable[..., Any]] = {"listing": listing, "sentence": sentence, "menu": menu, "chosen": chosen}

@@ -118,7 +118,10 @@ def render_records(
     _check_images(template, records, np.asarray(image_counts)[each], each, variants[rows].ravel(), conversations)
     empty = np.unique(each[conversations.empty_answer])
     if len(empty):
-        faults += [Fault(int(row), Reason.EMPTY_TARGET, f"{', '.join(template.declarations.target)} is empty") for row in empty]
+        faults += [
+            Fault(int(row), Reason.EMPTY_TARGET, f"{', '.join(template.declarations.target)} is empty")
+            for row in empty
+        ]
         good[empty] = False
         rows = np.flatnonzero(good)
         conversations = parse_conversations(render(rows))
@@ -140,7 +143,9 @@ def _text_faults(template: CompiledTemplate, records: pa.RecordBatch) -> list[Fa
             text = texts[index].as_py()
             row = int(rows[index])
             if MARK.search(text):
-                faults.setdefault(row, Fault(row, Reason.CONTROL_CHARACTER, f"column {name!r} holds a control character"))
+                faults.setdefault(
+                    row, Fault(row, Reason.CONTROL_CHARACTER, f"column {name!r} holds a control character")
+                )
             elif token := SPECIAL_TOKEN.search(text):
                 faults.setdefault(row, Fault(row, Reason.SPECIAL_TOKEN, f"column {name!r} holds {token[0]!r}"))
     return list(faults.values())

@@ -19,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from instruct.digest import digest_json
 from instruct.errors import SpecError
+from instruct.prompts.dialect import region_filters
 from instruct.prompts.filters import FILTERS
 from instruct.prompts.language import ConversationExtension, Declarations, Variant
 from instruct.prompts.marks import END, ROLES, image_mark
@@ -35,7 +36,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset(["*", "**"])
 
-    def __init__(self, sources: Mapping[str, str]) -> None:
+    def __init__(self, sources: Mapping[str, str], dialect: str = "thousand") -> None:
         super().__init__(
             loader=DictLoader(sources),
             undefined=StrictUndefined,
@@ -44,7 +45,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             lstrip_blocks=True,
             autoescape=False,
         )
-        self.filters = {name: self.filters[name] for name in _SAFE_FILTERS} | FILTERS
+        self.filters = {name: self.filters[name] for name in _SAFE_FILTERS} | FILTERS | region_filters(dialect)
         self.globals = {"range": self.globals["range"]}
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -132,14 +133,15 @@ class CompiledTemplate:
 
     Args:
         source: the template's text.
+        dialect: how regions are printed (see :mod:`instruct.prompts.dialect`).
 
     Raises:
         SpecError: the template does not parse, or its tags are not in order.
     """
 
-    def __init__(self, source: TemplateSource) -> None:
+    def __init__(self, source: TemplateSource, dialect: str = "thousand") -> None:
         self.source = source
-        self._environment = TemplateEnvironment(dict(source.texts))
+        self._environment = TemplateEnvironment(dict(source.texts), dialect)
         tree = _parse(self._environment, source.texts[0][1], source.path)
         self._setup: list[nodes.Node] = []
         self.declarations = Declarations()
@@ -175,7 +177,8 @@ class CompiledTemplate:
             talk = roles[1:] if roles[:1] == ["system"] else roles
             if not talk or len(talk) % 2 or talk != ["user", "assistant"] * (len(talk) // 2):
                 raise self._error(
-                    variant.line, f"a variant is an optional system turn, then user and assistant in turn; found {roles}"
+                    variant.line,
+                    f"a variant is an optional system turn, then user and assistant in turn; found {roles}",
                 )
 
     def _error(self, line: int, message: str) -> SpecError:
@@ -229,7 +232,9 @@ class CompiledTemplate:
     def _row_names(self) -> list[str]:
         return [_VARIANT, "images", "image_count", *self.columns]
 
-    def render(self, variants: Sequence[int], image_counts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> str:
+    def render(
+        self, variants: Sequence[int], image_counts: Sequence[int], columns: Mapping[str, Sequence[Any]]
+    ) -> str:
         """Render a batch as one marked text (see :mod:`instruct.prompts.marks`).
 
         Args:

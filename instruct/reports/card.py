@@ -15,7 +15,7 @@ from instruct.reports.count_table import to_csv, to_json, to_markdown
 
 def write_reports(folder: Path, manifest: dict[str, Any], counts: Counts) -> None:
     """Write ``README.md``, ``counts.md``, ``counts.csv`` and ``counts.json`` into a build's folder."""
-    absent = {task["name"]: task["source"] for task in manifest["tasks"] if task.get("absent")}
+    absent = {task["name"]: task["absent"] for task in manifest["tasks"] if task.get("absent")}
     table = to_markdown(counts, absent)
     write_text(folder / "counts.md", table)
     write_text(folder / "counts.csv", to_csv(counts))
@@ -46,7 +46,9 @@ def _readme(manifest: dict[str, Any], table: str) -> str:
         "",
         *licences,
         "",
-        table.replace("# Instruction", "## Instruction", 1).replace("\n## Data", "\n### Data").replace("\n## All", "\n### All"),
+        table.replace("# Instruction", "## Instruction", 1)
+        .replace("\n## Data", "\n### Data")
+        .replace("\n## All", "\n### All"),
     ]
     if left_out:
         body += ["Records left out (see `quarantine.jsonl`):", "", *left_out, ""]

@@ -42,12 +42,12 @@ def cells(row: Mapping[str, Count]) -> list[int]:
     return [getattr(row.get(split, Count()), _FIELDS[kind]) for kind, split in COLUMNS]
 
 
-def to_markdown(counts: Counts, absent: Mapping[str, str] | None = None) -> str:
+def to_markdown(counts: Counts, absent: Mapping[str, Sequence[str]] | None = None) -> str:
     """The table in exactly the published shape.
 
     Args:
         counts: the numbers.
-        absent: row name to the source it lacks, for the footnote under the table.
+        absent: row name to the sources it lacks, for the footnote under the table.
     """
     titles = [column_title(kind, split) for kind, split in COLUMNS]
     total = [f"{number:,}" for number in cells(counts.total)]
@@ -57,7 +57,7 @@ def to_markdown(counts: Counts, absent: Mapping[str, str] | None = None) -> str:
     rows = [[name, *(f"{number:,}" for number in cells(row))] for name, row in counts.rows.items()]
     lines += _table(["", *titles], [*rows, [TOTAL, *total]])
     if absent:
-        sources = ", ".join(sorted(set(absent.values())))
+        sources = ", ".join(sorted({name for names in absent.values() for name in names}))
         lines += ["", f"Rows of zeros without data: these sources were not on disk: {sources}."]
     return "\n".join(lines) + "\n"
 
@@ -125,7 +125,9 @@ def _read_csv(name: str, lines: Iterable[str]) -> dict[str, list[int]]:
     keys = [column_key(kind, split) for kind, split in COLUMNS]
     missing = [key for key in ("task", "dataset", *keys) if key not in (reader.fieldnames or ())]
     if missing:
-        raise DataError(f"{name}:1: a count table has the columns task, dataset, {', '.join(keys)}; missing: {', '.join(missing)}")
+        raise DataError(
+            f"{name}:1: a count table has the columns task, dataset, {', '.join(keys)}; missing: {', '.join(missing)}"
+        )
     table = {}
     for row in reader:
         label = f"[{row['task']}] [{row['dataset']}]" if row["dataset"] else row["task"]
@@ -209,7 +211,14 @@ def comparison_markdown(counts: Counts, table: Mapping[str, Sequence[int]], diff
     lines = [f"{rows_compared} rows compared: {same:,} cells equal, {rows_compared * len(COLUMNS) - same:,} differ."]
     if differences:
         rows = [
-            [item.row, item.column, f"{item.ours:,}", f"{item.theirs:,}", f"{item.ours - item.theirs:+,}", "known defect" if item.explanation else ""]
+            [
+                item.row,
+                item.column,
+                f"{item.ours:,}",
+                f"{item.theirs:,}",
+                f"{item.ours - item.theirs:+,}",
+                "known defect" if item.explanation else "",
+            ]
             for item in differences
         ]
         lines += ["", *_table(["row", "column", "ours", "published", "difference", "note"], rows)]

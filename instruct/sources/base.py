@@ -44,7 +44,10 @@ class Table:
 
 @dataclass(frozen=True)
 class View:
-    """A table that is a SQL query over the reader's tables, computed only when a task reads it."""
+    """A table that is a SQL query over the reader's tables, computed only when a task reads it.
+
+    The query names tables with their source: ``FROM openi.studies``.
+    """
 
     description: str
     sql: str
@@ -120,7 +123,9 @@ class Source:
                     break
             else:
                 if item.required:
-                    missing.append(f"{root}: {item.name} not found; expected {' or '.join(item.patterns)}. {item.obtain}")
+                    missing.append(
+                        f"{root}: {item.name} not found; expected {' or '.join(item.patterns)}. {item.obtain}"
+                    )
         if missing:
             raise DataError("\n".join(missing))
         return Files(root, found)

@@ -17,9 +17,6 @@ import orjson
 
 from instruct.errors import DataError
 
-_NAN = re.compile(rb"(?<=[\s:,\[])NaN(?=[\s,\]}])")
-# Stands in for NaN. Were the match inside a string, its quote would end that string and the piece would not parse.
-_NAN_TOKEN = b'"@NaN@"'
 _NEXT_MEMBER = re.compile(rb'\}\s*,\s*(?=")')
 _PIECE = 8 << 20
 
@@ -78,24 +75,25 @@ class _CutOff(DataError):
 
 def _parse(path: Path, part: bytes, offset: int, mark: bytes) -> dict[str, dict[str, Any]]:
     text = b"{" + part + b"}"
-    has_nan = b"NaN" in text
+    # The usual form of a bare NaN. Inside a text its quote would be escaped; then, as for every rarer form, the
+    # standard library's parser, which knows NaN, has to read the piece.
+    readable = text if b'\\": NaN' in text else text.replace(b'": NaN', b'": null')
     members: Any
     try:
-        members = orjson.loads(_NAN.sub(_NAN_TOKEN, text) if has_nan else text)
-    except orjson.JSONDecodeError as error:
-        members = _parse_slowly(path, text, offset, error)
-    else:
-        if has_nan:
-            members = {key: _without_nan(value) for key, value in members.items()}
+        members = orjson.loads(readable)
+    except orjson.JSONDecodeError:
+        members = _parse_slowly(path, text, offset)
     for key, record in members.items():
         if not isinstance(record, dict):
-            raise DataError(f"{_place(path, offset)}: {key!r} is {type(record).__name__}; expected {{study key: record}}")
+            raise DataError(
+                f"{_place(path, offset)}: {key!r} is {type(record).__name__}; expected {{study key: record}}"
+            )
     if text.count(mark) != len(members):
         _explain_count(path, text, offset, mark)
     return members  # type: ignore[no-any-return]
 
 
-def _parse_slowly(path: Path, text: bytes, offset: int, error: orjson.JSONDecodeError) -> Any:
+def _parse_slowly(path: Path, text: bytes, offset: int) -> Any:
     """The same with the standard library, which reads a NaN wherever it stands and says where a fault is."""
     try:
         return json.loads(text, parse_constant=lambda _: None)
@@ -106,14 +104,6 @@ def _parse_slowly(path: Path, text: bytes, offset: int, error: orjson.JSONDecode
         at_end = not fault.doc[fault.pos :].strip().strip("}") or "Unterminated string" in fault.msg
         kind = _CutOff if at_end else DataError
         raise kind(f"{_place(path, offset + place - 1)}: malformed JSON: {fault.msg}") from None
-
-
-def _without_nan(record: Any) -> Any:
-    if isinstance(record, dict):
-        return {key: _without_nan(value) for key, value in record.items()}
-    if isinstance(record, list):
-        return [_without_nan(value) for value in record]
-    return None if record == "@NaN@" else record
 
 
 def _explain_count(path: Path, text: bytes, offset: int, mark: bytes) -> None:

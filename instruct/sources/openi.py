@@ -102,7 +102,9 @@ def _report(place: str, xml: bytes) -> dict[str, object]:
         root = etree.fromstring(xml, _PARSER)
     except etree.XMLSyntaxError as error:
         line = error.lineno or 1
-        raise DataError(f"{place}:{line}: malformed XML ({error.msg}); the file may be cut off, get it again") from None
+        raise DataError(
+            f"{place}:{line}: malformed XML ({error.msg}); the file may be cut off, get it again"
+        ) from None
     identifier = root.find("uId")
     study = identifier.get("id", "") if identifier is not None else ""
     if root.tag != "eCitation" or not study.startswith("CXR") or not study[3:].isdecimal():
@@ -113,7 +115,9 @@ def _report(place: str, xml: bytes) -> dict[str, object]:
         sections[element.get("Label", "")] = "".join(element.itertext()).strip() or None
     missing = [section for section in SECTIONS if section not in sections]
     if missing:
-        raise DataError(f"{place}:1: report {study} has no section {', '.join(missing)}; expected {', '.join(SECTIONS)}")
+        raise DataError(
+            f"{place}:1: report {study} has no section {', '.join(missing)}; expected {', '.join(SECTIONS)}"
+        )
     return {
         "study": study,
         "number": int(study[3:]),

@@ -48,5 +48,7 @@ def get_source(name: str) -> Source:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise UsageError(f"no source is called {name!r}.{hint} Known: {', '.join(source_names())}")
     if not isinstance(source, Source):
-        raise UsageError(f"entry point {name!r} of {GROUP} must be an instruct.sources.Source, not {type(source).__name__}")
+        raise UsageError(
+            f"entry point {name!r} of {GROUP} must be an instruct.sources.Source, not {type(source).__name__}"
+        )
     return source

@@ -81,14 +81,15 @@ STUDIES = Table(
 IMAGES = View(
     "One row per image of a study.",
     "SELECT study, split, patient, unnest(images) AS image, unnest(views) AS view,"
-    " generate_subscripts(images, 1) AS position FROM studies",
+    " generate_subscripts(images, 1) AS position FROM rexgradient.studies",
 )
 
 STUDIES_WITH_PRIOR = View(
     "Every study with the study of the same patient that comes just before it. Studies of one day are ordered by"
     " whether they name a comparison (those without come first), then by key.",
     "SELECT *, lag(struct_pack(study := study, date := date, key_image := key_image, key_view := key_view))"
-    " OVER (PARTITION BY split, patient ORDER BY date NULLS FIRST, comparison IS NOT NULL, study) AS prior FROM studies",
+    " OVER (PARTITION BY split, patient ORDER BY date NULLS FIRST, comparison IS NOT NULL, study) AS prior"
+    " FROM rexgradient.studies",
 )
 
 

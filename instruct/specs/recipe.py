@@ -42,7 +42,9 @@ class Images(StrictModel):
 class Recipe(StrictModel):
     """A build recipe."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="Name of the build; an output folder keeps to one.")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="Name of the build; an output folder keeps to one."
+    )
     sources: dict[str, SourceChoice] = Field(min_length=1, description="Sources to build from.")
     tasks: Literal["all"] | list[str] = Field(
         default="all", description="Tasks to build, by '[Task] [Dataset]' or folder name; default: all of the sources."
@@ -52,6 +54,11 @@ class Recipe(StrictModel):
         default=1, description="Template variants per record: a number, or all."
     )
     images: Images = Field(default_factory=Images)
+    dialect: Literal["thousand", "unit", "json", "pixels", "tags", "paligemma"] = Field(
+        default="thousand",
+        description="How boxes and masks are printed: integers 0-1000, numbers 0-1, JSON with integers 0-1000, pixels, "
+        "CheXagent's tags with integers 0-100, PaliGemma's location tokens.",
+    )
     mentions_change: Literal["substring", "word"] = Field(
         default="substring",
         description="Which text speaks of change, for progression tasks: the published substring rule, or whole words "
@@ -59,7 +66,10 @@ class Recipe(StrictModel):
     )
     shard_rows: int = Field(default=20_000, ge=1, description="Records per shard.")
     max_bad: float = Field(
-        default=0.01, ge=0, le=1, description="Share of a task's records that may be quarantined before the build fails."
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of a task's records that may be quarantined before the build fails.",
     )
 
 
@@ -83,7 +93,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
             raise UsageError(f"override {override!r} is not of the form key=value")
         data = _set(data, key.split("."), load_value(value))
     if overrides:
-        file = YamlFile(file.path, data, {place: at for place, at in file._places.items() if set(place[:1]) <= recipe_keys})
+        file = YamlFile(
+            file.path, data, {place: at for place, at in file._places.items() if set(place[:1]) <= recipe_keys}
+        )
     try:
         return file.validate(Recipe)
     except SpecError as error:

@@ -6,7 +6,7 @@ The connection can read nothing but the tables registered in it: external access
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 
 import duckdb
@@ -23,11 +23,12 @@ REGION_TYPE = pa.struct(
         pa.field("image", pa.int32()),  # index into the record's images, from 0
         pa.field("label", pa.string()),
         pa.field("box", pa.list_(pa.float64())),  # x1, y1, x2, y2 as shares of width and height, 0-1
-        pa.field("mask", pa.string()),  # COCO compressed run lengths; null for a box
-        pa.field("size", pa.list_(pa.int32())),  # height and width of the mask, pixels
+        pa.field("mask", pa.string()),  # COCO compressed run lengths, over `size`; null where there is only a box
+        pa.field("size", pa.list_(pa.int32())),  # height and width of the image in pixels; null where not known
     ]
 )
 
+REGIONS_TYPE = pa.list_(REGION_TYPE)
 _REGION_SQL = "STRUCT(image INTEGER, label VARCHAR, box DOUBLE[], mask VARCHAR, size INTEGER[])[]"
 
 # The record contract: name, SQL type, Arrow type, whether a query must give it, what it is.
@@ -37,21 +38,39 @@ CONTRACT: tuple[tuple[str, str, pa.DataType, bool, str], ...] = (
     ("patient", "VARCHAR", pa.string(), True, "patient; null where the source does not say (NULL::VARCHAR)"),
     ("studies", "VARCHAR[]", pa.list_(pa.string()), True, "the studies that the record is about, and counts as"),
     ("origin", "VARCHAR", pa.string(), True, "published file, and row in it, that the record comes from"),
-    ("images", "VARCHAR[]", pa.list_(pa.string()), False, "images in the order the template places them; absent for text"),
-    ("regions", _REGION_SQL, pa.list_(REGION_TYPE), False, "boxes and masks, as shares of their image"),
+    (
+        "images",
+        "VARCHAR[]",
+        pa.list_(pa.string()),
+        False,
+        "images in the order the template places them; absent for text",
+    ),
+    ("regions", _REGION_SQL, REGIONS_TYPE, False, "boxes and masks, as shares of their image"),
+    ("options", "VARCHAR[]", pa.list_(pa.string()), False, "choices; the builder orders them by keyed hash"),
+    ("answers", "VARCHAR[]", pa.list_(pa.string()), False, "the right choices, or accepted answers"),
     ("namespace", "VARCHAR", pa.string(), False, "source that this record's keys belong to, where records differ"),
 )
 _CONTRACT_NAMES = frozenset(name for name, *_ in CONTRACT)
 
 VARIANT_HASH = "_variant_hash"
 
+# Choices in an order that depends on the record and the choice alone.
+_SHUFFLED = (
+    "list_transform(list_sort(list_transform(options, lambda choice:"
+    " struct_pack(hash := stable_hash(id || chr(31) || choice, 'options'), choice := choice))),"
+    " lambda entry: entry.choice) AS options"
+)
+
 
 class RecordQueries:
-    """The record queries of one source, over its tables or over none.
+    """The record queries of one source, over the tables of that source and of those it reads, or over none.
+
+    Each source's tables are a schema of their own, ``mimic_cxr.images``; those of the source itself need no prefix.
 
     Args:
         source: the source.
-        tables: its tables; None binds queries against empty ones.
+        tables: source name to its tables; None binds queries against empty ones.
+        reads: other sources whose tables the queries use.
         seed: the recipe's seed.
         mentions_change: the recipe's rule for ``mentions_change``.
     """
@@ -59,20 +78,25 @@ class RecordQueries:
     def __init__(
         self,
         source: Source,
-        tables: Mapping[str, pa.Table] | None = None,
+        tables: Mapping[str, Mapping[str, pa.Table]] | None = None,
         *,
+        reads: Sequence[Source] = (),
         seed: int = 0,
         mentions_change: str = "substring",
     ) -> None:
-        self._source = source
         self._connection = duckdb.connect(":memory:")
         run = self._connection.execute
         run("SET python_enable_replacements = false")
         run("SET TimeZone = 'UTC'")
-        for name, table in source.tables.items():
-            self._connection.register(name, table.schema.empty_table() if tables is None else tables[name])
-        for name, view in source.views.items():
-            run(f'CREATE VIEW "{name}" AS {view.sql}')
+        for held in (source, *reads):
+            run(f"CREATE SCHEMA {held.name}")
+            for name, table in held.tables.items():
+                rows = table.schema.empty_table() if tables is None else tables[held.name][name]
+                self._connection.register(f"{held.name}__{name}", rows)
+                run(f"CREATE VIEW {held.name}.{name} AS SELECT * FROM main.{held.name}__{name}")
+            for name, view in held.views.items():
+                run(f"CREATE VIEW {held.name}.{name} AS {view.sql}")
+        run(f"SET schema = '{source.name}'")
         for macro in macros(seed, mentions_change):
             run(f"CREATE MACRO {macro.signature} AS ({macro.body})")
         run("SET enable_external_access = false")
@@ -81,7 +105,9 @@ class RecordQueries:
     def __enter__(self) -> RecordQueries:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self._connection.close()
 
     def columns(self, entry: TaskEntry) -> dict[str, str]:
@@ -114,7 +140,9 @@ class RecordQueries:
             if given is None and required:
                 problems.append(f"{_line(entry, 1)}: {entry.name}: the query has no column {name!r} ({meaning})")
             elif given is not None and given != kind:
-                problems.append(f"{_line(entry, 1)}: {entry.name}: column {name!r} is {given}; expected {kind} ({meaning})")
+                problems.append(
+                    f"{_line(entry, 1)}: {entry.name}: column {name!r} is {given}; expected {kind} ({meaning})"
+                )
         problems += [
             f"{_line(entry, 1)}: {entry.name}: column {name!r} begins with an underscore; such names are the builder's"
             for name in columns
@@ -138,9 +166,11 @@ class RecordQueries:
             DataError: an id is null or stands twice, a split is none of the three.
         """
         columns = self.columns(entry)
-        names = [name for name, *_ in CONTRACT if name in columns] + [name for name in fields if name not in _CONTRACT_NAMES]
+        names = [name for name, *_ in CONTRACT if name in columns] + [
+            name for name in fields if name not in _CONTRACT_NAMES
+        ]
         order = " ".join(f"WHEN '{split}' THEN {number}" for number, split in enumerate(SPLITS))
-        wanted = ", ".join(f'"{name}"' for name in names)
+        wanted = ", ".join(_SHUFFLED if name == "options" else f'"{name}"' for name in names)
         query = (
             f"SELECT {wanted}, stable_hash(id, 'variant') AS {VARIANT_HASH} FROM (\n{_query(entry)}\n)"
             f" ORDER BY CASE split {order} END NULLS FIRST, id NULLS FIRST"

@@ -51,8 +51,14 @@ class TaskSpec(StrictModel):
         description="Source that the patients, studies and images belong to, where it is another one (an MS-CXR phrase "
         "is about a MIMIC-CXR image). Default: the spec's source.",
     )
+    reads: list[str] = Field(
+        default_factory=list,
+        description="Other sources whose tables the queries use, as <source>.<table>; without them on disk the tasks are "
+        "absent.",
+    )
     upstream: list[str] = Field(
-        default_factory=list, description="Sources whose images or reports this one reuses; the leakage audit follows them."
+        default_factory=list,
+        description="Sources whose images or reports this one reuses; the leakage audit follows them.",
     )
     tasks: list[Task] = Field(min_length=1)
 
@@ -132,7 +138,9 @@ def load_task_specs(folders: Iterable[Path] = ()) -> list[TaskEntry]:
     seen: dict[str, TaskEntry] = {}
     for entry in entries:
         if entry.config in seen:
-            problems.append(f"{entry.place()}: task {entry.name} stands also at {seen[entry.config].place()}; rename one")
+            problems.append(
+                f"{entry.place()}: task {entry.name} stands also at {seen[entry.config].place()}; rename one"
+            )
         seen[entry.config] = entry
     if problems:
         raise SpecError(problems)

@@ -11,6 +11,8 @@ CHANGE_SUBSTRINGS = (
     "worse", "persistent", "remov", "decrease", "similar", "earlier", "recurrence", "redemonstrate",
 )  # fmt: skip
 
+_EARLIER = ("prior", "previous", "remov", "earlier", "recurrence", "redemonstrate")
+
 _CHANGE_WORDS = (
     "new|newly|unchanged|change|changed|changes|prior|stable|interval|previous|previously|again|increased|increasing"
     "|improve|improves|improved|improving|improvement|remain|remains|remained|worse|worsen|worsens|worsened|worsening"
@@ -42,9 +44,7 @@ def macros(seed: int = 0, mentions_change: str = "substring") -> list[Macro]:
         mentions_change: ``substring`` (the published rule) or ``word``.
     """
     substring = f"regexp_matches(lower(text), '{'|'.join(CHANGE_SUBSTRINGS)}')"
-    word = (
-        rf"regexp_matches(regexp_replace(lower(text), '\b{_NO_CHANGE}', ' ', 'g'), '\b({_CHANGE_WORDS})\b')"
-    )
+    word = rf"regexp_matches(regexp_replace(lower(text), '\b{_NO_CHANGE}', ' ', 'g'), '\b({_CHANGE_WORDS})\b')"
     return [
         Macro(
             "stable_hash(key, purpose)",
@@ -64,6 +64,24 @@ def macros(seed: int = 0, mentions_change: str = "substring") -> list[Macro]:
             "Whether a text names a clock time or a de-identified blank (a.m., p.m., ___): such impressions tell of "
             "phone calls and are no summary.",
             "contains(text, 'a.m.') OR contains(text, 'p.m.') OR contains(text, '___')",
+        ),
+        Macro(
+            "clean_report(text)",
+            "A report section without what one study cannot show: sentences that tell of an earlier study go, 'again' "
+            "goes, 'new' becomes 'present' at a sentence's end and goes elsewhere. The published rule also cuts 'against' "
+            "to 'st'; this one looks for whole words.",
+            "trim(regexp_replace(regexp_replace(regexp_replace(array_to_string(list_filter(string_split(text, '. '),"
+            f" lambda sentence: NOT regexp_matches(lower(sentence), '{'|'.join(_EARLIER)}')), '. '),"
+            r" '\s?\bagain\b', '', 'g'), '\bnew\.', 'present.', 'g'), '\bnew ', '', 'g'))",
+        ),
+        Macro(
+            "settled_label(label, value)",
+            "A CheXpert-type label with the uncertain (-1) and blank settled as in the published table: blank is 0; "
+            "uncertain Atelectasis, Edema and Pleural Effusion are 1, uncertain Cardiomegaly and Consolidation 0; the "
+            "others stay -1, which is neither.",
+            "CASE WHEN value IS NULL THEN 0 WHEN value <> -1 THEN value"
+            " WHEN label IN ('Atelectasis', 'Edema', 'Pleural Effusion') THEN 1"
+            " WHEN label IN ('Cardiomegaly', 'Consolidation') THEN 0 ELSE -1 END",
         ),
     ]
 

@@ -96,10 +96,14 @@ def count_overlap(chosen: Flags) -> int:
 
 
 def _enforce_overlap(chosen: Flags, allowed: Flags, overlap: int, order: Ints) -> None:
-    """Flip single pairs, each of which moves the overlap by one, until it is as asked."""
+    """Flip single pairs until the overlap is as asked, or as near as the chains allow.
+
+    Taking out the end of a run lowers it by one, adding a neighbour raises it by one, closing a gap by two; a new
+    run (when nothing else is left) leaves it but gives the next round neighbours to add.
+    """
     missing = overlap - count_overlap(chosen)
     candidates = order[allowed[order]].tolist()
-    idle = False
+    stuck = False
     while missing:
         before = missing
         for k in candidates:
@@ -107,12 +111,11 @@ def _enforce_overlap(chosen: Flags, allowed: Flags, overlap: int, order: Ints) -
             if missing < 0 and chosen[k] and neighbours == 1:
                 chosen[k] = False
                 missing += 1
-            elif missing > 0 and not chosen[k] and (neighbours == 1 or (idle and neighbours == 0)):
+            elif missing > 0 and not chosen[k] and (1 <= neighbours <= missing or stuck):
                 chosen[k] = True
                 missing -= neighbours
             if not missing:
                 return
-        if missing == before:
-            if idle:
-                return
-            idle = True
+        if missing == before and stuck:
+            return
+        stuck = missing == before

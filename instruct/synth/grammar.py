@@ -61,7 +61,7 @@ def findings(state: ChestState, stream: Stream, voice: Voice = Voice.PLAIN, prio
     Returns:
         A few sentences, about 33 words on average over :func:`~instruct.synth.state.draw_states`.
     """
-    told = _compared(state, prior, stream) if voice is Voice.CHANGE and prior is not None else {}
+    told = _compared(state, prior, stream) if voice is Voice.CHANGE else {}
     sentences = [told.get("heart") or stream.pick(phrases.HEART[state.heart])]
     sentences.append(told.get("opacity") or _fill(stream.pick(phrases.OPACITY[state.opacity]), zone=ZONES[state.zone]))
     if "general" in told:
@@ -104,7 +104,7 @@ def impression(state: ChestState, stream: Stream, voice: Voice = Voice.PLAIN, pr
     Returns:
         One to four statements, sometimes numbered, about 11 words on average.
     """
-    told = _compared(state, prior, stream) if voice is Voice.CHANGE and prior is not None else {}
+    told = _compared(state, prior, stream) if voice is Voice.CHANGE else {}
     told = dict(list(told.items())[:2])
     points = list(told.values())
     if state.pneumothorax and "pneumothorax" not in told:
@@ -182,8 +182,10 @@ def _chronic(state: ChestState, stream: Stream, voice: Voice) -> list[str]:
     return sentences
 
 
-def _compared(state: ChestState, prior: ChestState, stream: Stream) -> dict[str, str]:
+def _compared(state: ChestState, prior: ChestState | None, stream: Stream) -> dict[str, str]:
     """Sentences about what moved and about some of what stayed, by aspect; never empty."""
+    if prior is None:
+        raise ValueError("Voice.CHANGE needs the state of an earlier study")
     moved: dict[str, str] = {}
     stayed: dict[str, str] = {}
     for name in ("pneumothorax", "opacity", "effusion_right", "effusion_left", "heart", "device"):

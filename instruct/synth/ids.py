@@ -17,7 +17,7 @@ def code(draws: Draws, name: str, index: int) -> str:
     for _ in range(_CODE_LENGTH):
         value, digit = divmod(value, 36)
         letters.append(_ALPHABET[digit])
-    # The lowest digit repeats with a period of 36 and leads here, so that order of codes is not order of index.
+    # Lowest digit first: it changes with every index, so codes sort in another order than their indices.
     return "".join(letters)
 
 

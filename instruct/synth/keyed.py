@@ -99,6 +99,4 @@ class Draws:
 
     def number(self, name: str, index: int) -> int:
         """128 random bits for one item, as a non-negative integer."""
-        return int.from_bytes(
-            blake2b(f"{name}\x1f{index}".encode(), key=self._key, digest_size=16).digest(), "little"
-        )
+        return int.from_bytes(blake2b(f"{name}\x1f{index}".encode(), key=self._key, digest_size=16).digest(), "little")

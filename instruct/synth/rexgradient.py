@@ -62,9 +62,7 @@ def write(root: Path, *, studies: int, seed: int = 0, images: bool = True) -> Pl
     return Planted("rexgradient", rows, dict(sorted(traps.items())), facts)
 
 
-def _write_split(
-    root: Path, split: str, seed: int, plan: Plan, *, images: bool
-) -> tuple[Counter[str], Counter[str]]:
+def _write_split(root: Path, split: str, seed: int, plan: Plan, *, images: bool) -> tuple[Counter[str], Counter[str]]:
     words: Counter[str] = Counter({section.lower(): 0 for section in SECTIONS})
     texts: Counter[str] = Counter(words)
     stem = root / METADATA / f"{FILE_PREFIX[split]}_metadata"
@@ -167,6 +165,6 @@ def _facts(plan: Plan, words: Counter[str], texts: Counter[str]) -> SplitFacts:
     ages["missing"] = int((~known).sum())
     sexes = {name: int((plan.sex == i).sum()) for i, name in enumerate(SEXES)}
     return SplitFacts(
-        len(plan), images, len(plan.chains.lengths), words, texts, ages, sexes,
+        len(plan), images, len(plan.chains.lengths), dict(words), dict(texts), ages, sexes,
         dict(sorted(views.items())), dict(sorted(key_views.items())),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 import numpy as np
@@ -57,8 +58,7 @@ _YEAR = 365.25
 _FIRST_DAY = np.datetime64("2004-01-01")
 
 
-@dataclass(frozen=True, slots=True)
-class Tie:
+class Tie(IntEnum):
     """How the order of two studies of one day is decided (values of :attr:`Plan.tie` of the later one)."""
 
     NONE = 0
@@ -130,7 +130,7 @@ def plan_split(draws: Draws, published: Published, studies: int) -> Plan:
     index = np.arange(n, dtype=np.int64)
     full_pairs = p.studies - p.patients
     pairs_wanted = -(-full_pairs * n // p.studies)
-    triples = share(_triples(p), full_pairs, pairs_wanted, at_least=int(pairs_wanted >= 3))
+    triples = min(share(_triples(p), full_pairs, pairs_wanted, at_least=1), pairs_wanted // 3)
     chains = draw_chains(draws, n, n - pairs_wanted, triples)
     findings_rows, impression_rows = _rows(draws, p, chains)
     pairs = chains.pairs
@@ -193,7 +193,23 @@ def _rows(draws: Draws, p: Published, chains: Chains) -> tuple[Flags, Flags]:
     overlap = share(2 * p.impression_rows - p.impression_images, full, pairs, at_least=int(pairs >= 12))
     # Both sections of a report tend to speak of change together: 0.56 against 0.26 keeps the published 0.454.
     likely = np.where(findings, 0.56, 0.26)
-    return findings, mark_pairs(draws, "impression rows", chains, rows, overlap, likely)
+    impression = mark_pairs(draws, "impression rows", chains, rows, overlap, likely)
+    _mix(findings, impression, np.flatnonzero(chains.lengths[chains.patient] == 2), chains.pairs)
+    return findings, impression
+
+
+def _mix(findings: Flags, impression: Flags, of_two: Ints, pairs: Ints) -> None:
+    """Give a small corpus a pair with change in the impression alone, and one without any.
+
+    Swaps the impression marks of two pairs that have no neighbours, which leaves all counts as they are.
+    """
+    lone = np.intersect1d(of_two, pairs)
+    kind = 2 * findings.astype(np.int64) + impression
+    for wanted, from_kind, to_kind in ((1, 3, 0), (0, 1, 2)):
+        giver, taker = lone[kind[lone] == from_kind], lone[kind[lone] == to_kind]
+        if not (kind[pairs] == wanted).any() and len(giver) and len(taker):
+            impression[giver[0]], impression[taker[0]] = False, True
+            kind = 2 * findings.astype(np.int64) + impression
 
 
 def _voices(

@@ -58,8 +58,14 @@ class ChestState:
     def normal(self) -> bool:
         """Whether nothing at all deviates; a device counts as a deviation."""
         return not (
-            self.acute or self.heart or self.device or self.hyperinflation or self.degenerative or self.granuloma
-            or self.aorta or self.fracture
+            self.acute
+            or self.heart
+            or self.device
+            or self.hyperinflation
+            or self.degenerative
+            or self.granuloma
+            or self.aorta
+            or self.fracture
         )
 
 

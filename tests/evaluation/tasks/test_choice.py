@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, f1_score, recall_score
+
+from instruct.errors import DataError
+from instruct.evaluation import evaluate, make_pairs
+from instruct.evaluation.tasks.answers import choice_of, yes_no_of
+from instruct.evaluation.tasks.choice import (
+    UNREAD,
+    class_macro_accuracy,
+    class_macro_f1,
+    confusion,
+    finding_macro_accuracy,
+)
+
+OPTIONS = {"options": ["Frontal view", "Lateral view"]}
+CODES = st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 3)), min_size=1, max_size=30)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Frontal view", "frontal view"),
+        (" lateral  VIEW.", "lateral view"),
+        ("A", "frontal view"),
+        ("(b)", "lateral view"),
+        ("B. Lateral view", "lateral view"),
+        ("b) I think", "lateral view"),
+        ("C", None),
+        ("A frontal one", None),
+        ("", None),
+        (3, None),
+    ],
+)
+def test_choice_is_an_option_or_its_letter(text, expected):
+    assert choice_of(text, OPTIONS) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("Yes.", "yes"), ("**no**, clear", "no"), (True, "yes"), ("Yesterday", None), ("perhaps", None), ("", None)],
+)
+def test_yes_no(text, expected):
+    assert yes_no_of(text, {}) == expected
+
+
+@given(CODES)
+def test_class_scores_agree_with_scikit_learn(codes):
+    answers = np.array([answer for answer, _ in codes], dtype=float)
+    targets = np.array([target for _, target in codes], dtype=float)
+    classes = sorted({*targets, *answers[answers != UNREAD]})
+    expected = f1_score(targets, answers, labels=classes, average="macro", zero_division=0)
+    assert class_macro_f1(answers, targets) == pytest.approx(expected)
+    recalls = recall_score(targets, answers, labels=sorted(set(targets)), average="macro", zero_division=0)
+    assert class_macro_accuracy(answers, targets) == pytest.approx(recalls)
+
+
+def test_temporal_macro_accuracy_is_a_mean_over_findings():
+    answers, targets = np.array([0, 0, 1, 2.0]), np.array([0, 1, 1, 2.0])
+    findings = np.array([0, 0, 0, 1.0])
+    assert finding_macro_accuracy(answers, targets, findings) == pytest.approx(((1 + 0.5) / 2 + 1) / 2)
+
+
+def test_confusion_has_a_column_for_the_unread():
+    classes = ["x", "y", "z"]
+    targets, answers = ["x", "x", "y", "z"], ["x", "y", "y", None]
+    table = confusion(answers, targets, classes)
+    assert table[:, :3].tolist() == confusion_matrix(targets[:3], answers[:3], labels=classes).tolist()
+    assert table[2].tolist() == [0, 0, 0, 1]
+
+
+def test_unread_answers_are_counted_and_wrong():
+    extras = [OPTIONS] * 4
+    said = ["Frontal view", "I cannot tell", "", "B"]
+    pairs = make_pairs(list("abcd"), said, ["Frontal view", "Frontal view", "Lateral view", "Lateral view"], extras)
+    report = evaluate(pairs, metrics="choice")
+    assert report.result("choice_accuracy").value == 0.5
+    assert report.result("choice_accuracy").n_scored == 4
+    assert report.result("choice_macro_f1").n_scored == 4
+    assert report.parts[0].counts["unparsed_answers"] == 2
+
+
+def test_a_parsed_answer_wins_over_the_text_and_null_is_unread():
+    extras = [{"answer": "stable", "finding": "edema"}, {"answer": None, "finding": "edema"}]
+    pairs = make_pairs(["a", "b"], ["C", "improving"], ["stable", "improving"], extras)
+    report = evaluate(pairs, metrics="temporal")
+    assert report.result("temporal_accuracy").value == 0.5
+    assert report.result("temporal_macro_accuracy").value == 0.5
+    assert report.parts[0].counts["unparsed_answers"] == 1
+
+
+def test_a_target_outside_the_options_is_an_error_of_the_file():
+    pairs = make_pairs(["a"], ["A"], ["Oblique view"], [OPTIONS])
+    with pytest.raises(DataError, match="example 'a': the true answer 'Oblique view' cannot be read"):
+        evaluate(pairs, metrics="choice")
+
+
+def test_nli_and_yes_no_by_task():
+    rows = [
+        {"task": "Natural Language Inference", "options": ["entailment", "neutral", "contradiction"]},
+        {"task": "Natural Language Inference", "options": ["entailment", "neutral", "contradiction"]},
+    ]
+    pairs = make_pairs(["1", "2"], ["Entailment", "neutral"], ["entailment", "contradiction"], rows)
+    assert evaluate(pairs).result("nli_accuracy").value == 0.5
+    assert evaluate(make_pairs(["1"], ["Yes"], ["yes"]), metrics="yes_no").result("yes_no_accuracy").value == 1

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import f1_score, jaccard_score
+
+from instruct.evaluation import evaluate, make_pairs
+from instruct.evaluation.tasks.masks import dice, mask_iou, polygons_of, rasterise
+
+HALF = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
+
+
+@given(st.tuples(*[arrays(bool, (4, 5))] * 2))
+def test_dice_and_iou_agree_with_scikit_learn(masks):
+    a, b = masks
+    if (a | b).any():
+        assert dice(a, b) == pytest.approx(f1_score(b.ravel(), a.ravel(), zero_division=0))
+        assert mask_iou(a, b) == pytest.approx(jaccard_score(b.ravel(), a.ravel(), zero_division=0))
+    else:
+        assert dice(a, b) == mask_iou(a, b) == 1
+
+
+def test_rasterise_counts_pixel_centres():
+    assert rasterise([HALF], 4, 4).tolist() == [[True, True, False, False]] * 4
+    triangle = rasterise([[[0, 0], [1, 0], [0, 1]]], 200, 200)
+    assert triangle.mean() == pytest.approx(0.5, abs=0.01)
+    ring = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0], [0.25, 0.25], [0.25, 0.75], [0.75, 0.75], [0.75, 0.25], [0.25, 0.25]]
+    assert rasterise([ring], 8, 8).sum() == 64 - 16
+    assert rasterise([HALF, HALF], 4, 4).sum() == 8
+    assert not rasterise([], 4, 4).any()
+
+
+@pytest.mark.parametrize("value", ["left lung", "[[[0,0],[1,1]]]", "[[[0,0],[1,1],[2]]]", "3", [["x", "y", "z"]]])
+def test_unreadable_polygons(value):
+    assert polygons_of(value, {}) is None
+
+
+def test_masks_of_examples():
+    extras = [{"target": [HALF], "answer": answer} for answer in ([HALF], [], None)]
+    extras.append({"target": [], "answer": []})
+    pairs = make_pairs(list("abcd"), ["", "", "", ""], [None] * 4, extras)
+    report = evaluate(pairs, metrics="masks")
+    assert report.result("dice").value == 0.5
+    assert report.result("mask_iou").value == 0.5
+    assert report.parts[0].counts["unparsed_answers"] == 1
+    assert np.isfinite(report.parts[0].columns["dice"]).all()

@@ -1,0 +1,246 @@
+import json
+import math
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from instruct.errors import DataError, UsageError
+from instruct.evaluation import evaluate, export_pairs, make_pairs, read_predictions
+from instruct.evaluation.catalogue import GROUPS, METRICS
+
+IDS = ["a", "b", "c"]
+PAIRS = make_pairs(
+    IDS,
+    ["No acute findings.", "Bilateral pleural effusions and basilar atelectasis.", "Mild cardiomegaly with clear lungs."],
+    [
+        "No acute cardiopulmonary process.",
+        "Small bilateral pleural effusions with bibasilar atelectasis.",
+        "Mild cardiomegaly. No pleural effusion.",
+    ],
+)
+COMPONENTS = [
+    {"id": "a", "bertscore": 0.4, "sembscore": 0.5, "radgraph_f1": 0.2},
+    {"id": "b", "bertscore": 0.6, "sembscore": 0.7, "radgraph_f1": 0.5},
+    {"id": "c", "bertscore": 0.1, "sembscore": 0.3, "radgraph_f1": 0.0},
+]
+
+
+def test_default_scores_what_it_can_and_says_what_the_rest_needs():
+    report = evaluate(PAIRS)
+    assert report.result("bleu2").value == pytest.approx((0.389400 + 0.518059 + 0.267681) / 3, abs=1e-6)
+    (part,) = report.parts
+    assert list(part.results) == ["bleu1", "bleu2", "bleu3", "bleu4", "rouge_l"]
+    assert part.skipped["bertscore"].reason == "weights missing"
+    assert part.skipped["inv_radcliq_v1"].reason == "needs radgraph_f1, bertscore, sembscore"
+    text = report.markdown()
+    assert "| BERTScore |  | n/a (weights missing) |" in text
+    assert "distilroberta-base (about 330 MB" in text
+    with pytest.raises(UsageError, match=r"green: n/a \(judge outputs missing\)"):
+        report.result("green")
+
+
+def test_composites_follow_from_imported_components(jsonl):
+    report = evaluate(PAIRS, metrics=["radcliq_v0", "radcliq_v1"], scores=jsonl(COMPONENTS))
+    means = [np.mean([row[name] for row in COMPONENTS]) for name in ("radgraph_f1", "bertscore", "sembscore")]
+    expected = 2.4501430833 - 1.2452163302 * means[0] - 1.6508453287 * means[1] - 0.9947717072 * means[2]
+    found = report.result("inv_radcliq_v1")
+    assert report.result("radcliq_v1").value == pytest.approx(expected, abs=1e-8)
+    assert found.value == pytest.approx(1 / expected, abs=1e-8)
+    assert found.reciprocal.ci95_leaderboard == report.result("radcliq_v1").half_width
+    assert found.half_width == pytest.approx(found.reciprocal.ci95_leaderboard / expected**2)
+    assert found.origin == "composed from radgraph_f1, bertscore, sembscore, bleu2"
+    assert report.result("bertscore").origin.startswith("imported from file.jsonl (sha256 ")
+    assert math.isfinite(report.result("radcliq_v0").value)
+
+
+def test_a_composite_by_name_is_refused_with_what_is_missing(jsonl):
+    rows = [{"id": row["id"], "bertscore": row["bertscore"]} for row in COMPONENTS]
+    with pytest.raises(UsageError) as caught:
+        evaluate(PAIRS, metrics="inv_radcliq_v1", scores=jsonl(rows))
+    message = str(caught.value)
+    assert "radcliq_v1 is refused, it needs radgraph_f1, sembscore" in message
+    assert "radgraph_f1 (weights missing)" in message
+    assert "--scores" in message
+
+
+def test_reciprocal_below_the_pole_is_not_printed_as_a_number(jsonl):
+    rows = [{"id": name, "bertscore": 1, "sembscore": 1, "radgraph_f1": 1} for name in IDS]
+    report = evaluate(PAIRS, metrics="rexrank", scores=jsonl(rows))
+    result = report.result("inv_radcliq_v1")
+    assert result.value is None
+    assert "n/a (the mean is not above 0)" in report.markdown()
+    assert report.result("radcliq_v1").value == pytest.approx(-1.4406903, abs=1e-6)
+
+
+def test_rexrank_table_has_its_columns_and_the_raw_interval(jsonl):
+    report = evaluate(PAIRS, scores=jsonl(COMPONENTS), leaderboard="rexrank")
+    text = report.markdown()
+    assert "| 1/RadCliQ-v1 | BLEU | BertScore | SembScore | RadGraph | RaTEScore | GREEN | 1/FineRadScore |" in text
+    result = report.result("inv_radcliq_v1")
+    assert f"| {result.value:.3f} ± {result.reciprocal.raw.ci95:.3f} | 0.392 ± " in text
+    assert "no interval of the reciprocal" in text
+    assert text.count("n/a (weights missing)") == 2
+
+
+def test_missing_scores_shrink_only_their_own_metric(jsonl):
+    rows = [dict(row) for row in COMPONENTS]
+    rows[1]["bertscore"] = None
+    report = evaluate(PAIRS, metrics=["radcliq_v1", "sembscore"], scores=jsonl(rows))
+    assert report.result("bertscore").n_scored == 2
+    assert report.result("sembscore").n_scored == 3
+    assert report.result("radcliq_v1").n_scored == 2
+    assert report.table().column("radcliq_v1").null_count == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (COMPONENTS[:2], "file.jsonl: 1 studies of all have no row: c"),
+        ([*COMPONENTS, {"id": "x", "bertscore": 0.1}], "1 studies of all have a row but no prediction: x"),
+        ([*COMPONENTS, COMPONENTS[0]], r"file.jsonl:4: id 'a' occurs twice"),
+        ([{"id": "a", "bertscore": 43.0}], r"bertscore is 43.0; bertscore lies between .* \(a fraction, not a percent"),
+        ([{"id": "a", "bertscore": "high"}], "bertscore is 'high'; expected a number"),
+        ([{"id": "a", "bertscore": [1]}], "expected a number or null"),
+        ([{"id": "a", "bertscore": [1, 2]}], "expected a number or null"),
+        ([{"id": "a", "chexbert_prediction": [0, 1]}], "expected a list of 14 numbers"),
+        ([{"id": "a", "perplexity": 3}], "no known score column among id, perplexity; expected one of"),
+        ([{"id": "a", "bleu2": 0.1, "bleu_score": 0.1}], "are the same column"),
+    ],
+)
+def test_bad_score_files(jsonl, rows, message):
+    with pytest.raises(DataError, match=message):
+        evaluate(PAIRS, scores=jsonl(rows))
+
+
+def test_official_column_names_and_ignored_fields(tmp_path):
+    path = tmp_path / "report_scores.csv"
+    path.write_text(
+        "study_id,report,bleu_score,bertscore,semb_score,radgraph_combined\n"
+        "a,x,0.1,0.4,0.5,0.2\nb,x,0.2,0.6,0.7,0.5\nc,x,0.3,0.1,0.3,0.0\n"
+    )
+    report = evaluate(PAIRS, metrics="radcliq_v1", scores=path)
+    assert report.result("bleu2").value == pytest.approx(0.2)
+    assert "report_scores.csv: ignored fields report" in report.parts[0].notes
+
+
+def test_two_files_with_the_same_column(jsonl):
+    first, second = jsonl(COMPONENTS, "one.jsonl"), jsonl(COMPONENTS, "two.jsonl")
+    with pytest.raises(DataError, match=r"two.jsonl: column 'bertscore' was already given by imported from one.jsonl"):
+        evaluate(PAIRS, scores=[first, second])
+
+
+def test_f1chexbert_from_imported_labels(jsonl):
+    from sklearn.metrics import f1_score
+
+    random = np.random.default_rng(0)
+    truth, said = random.integers(0, 2, (3, 14)), random.integers(0, 2, (3, 14))
+    rows = [
+        {"id": name, "chexbert_reference": t.tolist(), "chexbert_prediction": p.tolist()}
+        for name, t, p in zip(IDS, truth, said, strict=True)
+    ]
+    report = evaluate(PAIRS, metrics="f1chexbert", scores=jsonl(rows))
+    five = [1, 4, 5, 7, 9]
+    for name, columns in (("14", list(range(14))), ("5", five)):
+        for average in ("micro", "macro"):
+            expected = f1_score(truth[:, columns], said[:, columns], average=average, zero_division=0)
+            result = report.result(f"f1chexbert_{name}_{average}")
+            assert result.value == pytest.approx(expected)
+            assert result.ci_method == "percentile bootstrap of studies (1000, seed 0)"
+            assert result.ci95[0] <= result.value <= result.ci95[1]
+
+
+def test_counts_of_given_scored_and_empty(rexrank_file):
+    report = evaluate(rexrank_file, metrics="lexical")
+    (part,) = report.parts
+    plain = report.summary()["parts"][0]
+    assert (plain["n_given"], plain["n_scored"], plain["n_without_reference"], plain["n_empty_predictions"]) == (4, 3, 1, 2)
+    assert plain["results"]["bleu2"]["n_scored"] == 3
+    assert part.columns["bleu2"].shape == (4,)
+    assert part.columns["bleu2"][2] == 0
+    assert math.isnan(part.columns["bleu2"][3])
+
+
+def test_written_files_agree_and_come_back(tmp_path, rexrank_file, jsonl):
+    report = evaluate(rexrank_file, metrics="lexical")
+    paths = report.write(tmp_path / "out")
+    assert [path.name for path in paths] == ["scores.parquet", "scores.jsonl", "summary.json", "summary.md"]
+    rows = [json.loads(line) for line in paths[1].read_text().splitlines()]
+    assert pq.read_table(paths[0]).to_pylist() == rows
+    assert [row["scored"] for row in rows] == [True, True, True, False]
+    summary = json.loads(paths[2].read_text())
+    assert summary["inputs"][0]["file"] == "predictions.json"
+    assert len(summary["inputs"][0]["sha256"]) == 64
+    assert set(summary["versions"]) == {"python", "cxr-instruct", "numpy", "pyarrow", "rapidfuzz"}
+    again = evaluate(rexrank_file, metrics="lexical", scores=paths[0])
+    assert again.result("rouge_l").value == report.result("rouge_l").value
+    assert again.result("rouge_l").origin.startswith("imported")
+    first = [path.read_bytes() for path in paths]
+    assert [path.read_bytes() for path in evaluate(rexrank_file, metrics="lexical").write(tmp_path / "two")] == first
+
+
+def test_against_another_system(tmp_path, rexrank_file):
+    other = evaluate(rexrank_file, metrics="lexical").write(tmp_path / "other")[0]
+    report = evaluate(rexrank_file, metrics="lexical", against=other)
+    assert {item.name: item.test.p_value for item in report.comparisons} == dict.fromkeys(GROUPS["lexical"], 1.0)
+    assert report.comparisons[0].test.n == 3
+    assert "Against the other system" in report.markdown()
+    with pytest.raises(DataError, match="3 studies of all have no row: a, b, c"):
+        evaluate(PAIRS, metrics="lexical", against=other)
+
+
+def test_one_pair_has_a_value_and_no_interval():
+    report = evaluate(make_pairs(["a"], ["clear lungs"], ["clear lungs"]), metrics="lexical")
+    assert report.result("bleu2").value == pytest.approx(1)
+    assert report.result("bleu2").ci95 is None
+    assert report.summary()["parts"][0]["results"]["bleu2"]["ci95_half_width"] is None
+
+
+def test_tasks_choose_their_metrics_and_come_as_parts(jsonl):
+    rows = [
+        {"id": "1", "task": "Findings Generation", "dataset": "OpenI", "prediction": "clear", "reference": "clear"},
+        {"id": "1", "task": "Phrase Grounding", "dataset": "MS-CXR", "prediction": "[0,0,1,1]", "reference": "[0,0,1,1]"},
+    ]
+    report = evaluate(jsonl(rows))
+    assert [str(part.group) for part in report.parts] == ["Findings Generation / OpenI", "Phrase Grounding / MS-CXR"]
+    assert report.parts[1].results["miou"].value == 1
+    assert "bleu2" not in report.parts[1].results
+    table = report.table()
+    assert table.num_rows == 2
+    assert table.column("bleu2").to_pylist()[1] is None
+    with pytest.raises(UsageError, match="the report has 2 parts"):
+        report.result("bleu2")
+
+
+def test_unknown_names_are_answered_with_the_known_ones(jsonl, rexrank_file):
+    with pytest.raises(UsageError, match=r"unknown metric 'blue2'; expected one of report, lexical"):
+        evaluate(PAIRS, metrics="blue2")
+    with pytest.raises(UsageError, match=r"unknown leaderboard 'mine'; expected rexrank"):
+        evaluate(PAIRS, leaderboard="mine")
+    row = {"id": "1", "task": "Guessing", "prediction": "x", "reference": "x"}
+    with pytest.raises(UsageError, match=r"task 'Guessing' has no metrics of its own; choose some"):
+        evaluate(jsonl([row]))
+    assert evaluate(jsonl([row]), metrics="lexical").result("bleu1").value == 1
+
+
+def test_every_metric_names_what_it_needs_or_computes():
+    names = [statistic.name for metric in METRICS.values() for statistic in metric.statistics]
+    assert len(names) == len(set(names))
+    columns = [column.name for metric in METRICS.values() for column in metric.columns]
+    assert len(columns) == len(set(columns))
+    for metric in METRICS.values():
+        made_by = (metric.score is not None) + (metric.compose is not None) + bool(metric.remedy)
+        assert made_by == 1, metric.name
+        assert all(set(statistic.columns) <= {c.name for c in metric.columns} for statistic in metric.statistics)
+    for group in GROUPS.values():
+        assert set(group) <= set(METRICS)
+
+
+def test_export_for_the_official_code_reads_back(tmp_path, rexrank_file):
+    pairs = read_predictions(rexrank_file)
+    paths = export_pairs(pairs, tmp_path / "official")
+    back = read_predictions(paths[0], paths[1])
+    assert back.ids == ("1", "2", "3")
+    assert back.predictions == pairs.scored().predictions
+    assert back.references == pairs.scored().references
+    assert read_predictions(paths[3]).references == pairs.scored().references
