@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 import instruct
 from instruct.build.counts import Counts, count_shards
 from instruct.build.execute import execute
@@ -205,7 +208,7 @@ def _manifest(
                     for split, shards in published.get(entry.config, {}).items()
                 },
                 "bad": dict(sorted(Counter(row["reason"] for row in bad[entry.config]).items())),
-                "missing_images": len(task.compiled.missing_images),
+                "missing_images": pc.count_distinct(pa.chunked_array(task.compiled.missing_images, pa.string())).as_py(),
                 "dropped_images": dict(sorted(task.compiled.dropped_images.items())),
             }
         else:

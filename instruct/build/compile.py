@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -42,7 +43,7 @@ class CompiledTask:
         records: records of each split before any was left out.
         slices: the shards to come.
         bad: records left out for their images: id, split, reason, detail, origin.
-        missing_images: images that are referred to and not on disk, with ``images.missing: keep``.
+        missing_images: paths that are referred to and not on disk, with ``images.missing: keep``; distinct in a batch.
         namespaces: sources that the records' keys belong to.
         dropped_images: images left out of records that stay, by reason.
     """
@@ -50,7 +51,7 @@ class CompiledTask:
     records: Counter[str] = field(default_factory=Counter)
     slices: list[Slice] = field(default_factory=list)
     bad: list[dict[str, str]] = field(default_factory=list)
-    missing_images: set[str] = field(default_factory=set)
+    missing_images: list[pa.StringArray] = field(default_factory=list)
     namespaces: set[str] = field(default_factory=set)
     dropped_images: Counter[str] = field(default_factory=Counter)
 
@@ -114,23 +115,24 @@ def _settle_images(
     """Leave out what cannot be shown: images of a set one by one, records whose images all have a part in the task."""
     lists = records.column("images")
     rows = np.asarray(pc.list_parent_indices(lists))
-    paths = lists.flatten().to_pylist()
+    paths = lists.flatten()
     faults = _faults(entry, records, rows, paths, folders)
     if recipe.images.missing == "keep":
-        compiled.missing_images |= {
-            path for path, fault in zip(paths, faults, strict=True) if fault is Reason.MISSING_IMAGE
-        }
-        faults = [None if fault is Reason.MISSING_IMAGE else fault for fault in faults]
-    shown = np.array([fault is None for fault in faults], bool)
+        missing = faults == _CODES[Reason.MISSING_IMAGE]
+        if missing.any():
+            compiled.missing_images.append(pc.unique(paths.filter(pa.array(missing))))
+            faults[missing] = 0
+    shown = faults == 0
     before = np.bincount(rows, minlength=len(records))
     after = np.bincount(rows[shown], minlength=len(records))
+    if shown.all() and (before.all() if wanted == "any" else (before == wanted).all()):
+        return records
 
     reasons: dict[int, tuple[Reason, str]] = {}
     for index in np.flatnonzero(~shown):
-        row, fault = int(rows[index]), faults[index]
-        assert fault is not None
+        row, fault = int(rows[index]), _FAULTS[faults[index] - 1]
         if wanted != "any" or after[row] == 0:
-            reasons.setdefault(row, (fault, str(paths[index])))
+            reasons.setdefault(row, (fault, paths[int(index)].as_py()))
         else:
             compiled.dropped_images[str(fault)] += 1
     for row in np.flatnonzero(after == 0 if wanted == "any" else before != wanted):
@@ -150,9 +152,9 @@ def _settle_images(
     if not shown.all():
         offsets = np.zeros(len(records) + 1, np.int32)
         np.cumsum(after, out=offsets[1:])
-        kept = lists.flatten().filter(pa.array(shown))
+        kept = pa.ListArray.from_arrays(pa.array(offsets), paths.filter(pa.array(shown)))
         position = records.schema.get_field_index("images")
-        records = records.set_column(position, records.schema.field(position), pa.ListArray.from_arrays(offsets, kept))
+        records = records.set_column(position, records.schema.field(position), kept)
     if reasons:
         good = np.ones(len(records), bool)
         good[list(reasons)] = False
@@ -160,19 +162,33 @@ def _settle_images(
     return records
 
 
+# Faults as small numbers, so that a batch of images is an array; 0 is none.
+_FAULTS = tuple(Reason)
+_CODES: dict[Reason | None, int] = {None: 0} | {reason: number for number, reason in enumerate(_FAULTS, 1)}
+
+
 def _faults(
-    entry: TaskEntry, records: pa.RecordBatch, rows: np.ndarray, paths: list[str], folders: Mapping[str, ImageFolder]
-) -> list[Reason | None]:
-    def look_up(namespace: str, some: list[str]) -> list[Reason | None]:
+    entry: TaskEntry,
+    records: pa.RecordBatch,
+    rows: npt.NDArray[np.int64],
+    paths: pa.StringArray,
+    folders: Mapping[str, ImageFolder],
+) -> npt.NDArray[np.int8]:
+    """What is wrong with each image, as codes."""
+
+    def look_up(namespace: str, some: pa.StringArray) -> npt.NDArray[np.int8]:
         folder = folders.get(namespace)
-        return folder.faults(some) if folder is not None else [Reason.MISSING_IMAGE] * len(some)
+        if folder is None:
+            return np.full(len(some), _CODES[Reason.MISSING_IMAGE], np.int8)
+        encoded = some.dictionary_encode()
+        codes = np.array([_CODES[fault] for fault in folder.faults(encoded.dictionary.to_pylist())], np.int8)
+        return codes[np.asarray(encoded.indices)] if len(some) else codes
 
     if "namespace" not in records.schema.names:
         return look_up(entry.namespace, paths)
-    namespaces = pc.fill_null(records.column("namespace"), entry.namespace).take(pa.array(rows)).to_pylist()
-    faults: list[Reason | None] = [None] * len(paths)
-    for namespace in sorted(set(namespaces)):
-        some = [index for index, name in enumerate(namespaces) if name == namespace]
-        for index, fault in zip(some, look_up(namespace, [paths[index] for index in some]), strict=True):
-            faults[index] = fault
+    namespaces = pc.fill_null(records.column("namespace"), entry.namespace).take(pa.array(rows))
+    faults = np.zeros(len(paths), np.int8)
+    for namespace in sorted(pc.unique(namespaces).to_pylist()):
+        here = pc.equal(namespaces, namespace)
+        faults[np.asarray(here)] = look_up(namespace, paths.filter(here))
     return faults

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +16,12 @@ import pyarrow.compute as pc
 from instruct.build.files import write_bytes
 from instruct.build.schema import shard_schema
 from instruct.digest import digest_bytes, digest_code, digest_json
-from instruct.prompts.render import Rendered, choose_variants, render_records
-from instruct.prompts.template import CompiledTemplate, TemplateSource
+from instruct.prompts.render import Fault, Rendered, choose_variants, render_records
+from instruct.prompts.template import CompiledTemplate, TemplateSource, compile_template
 from instruct.specs.records import VARIANT_HASH
 
+# Records rendered together, and rows of a record batch in the shard: enough to forget the cost of a call, few enough
+# to stay in the processor's cache.
 _BATCH_ROWS = 2000
 _CODE = tuple(
     f"instruct.{name}"
@@ -123,11 +125,6 @@ def code_digest() -> str:
     return digest_json([digest_code(_CODE), libraries])
 
 
-@lru_cache(maxsize=64)
-def _compiled(source: TemplateSource, dialect: str) -> CompiledTemplate:
-    return CompiledTemplate(source, dialect)
-
-
 def run(job: Job, staged: Path) -> ShardResult:
     """Render a job's records and write its shard.
 
@@ -139,35 +136,39 @@ def run(job: Job, staged: Path) -> ShardResult:
         SpecError: the template places other images than the records have.
         OSError: the shard cannot be written.
     """
-    with pa.memory_map(job.records) as file:
+    template = compile_template(job.template, job.dialect)
+    sink = pa.BufferOutputStream()
+    examples, bad = 0, []
+    with pa.memory_map(job.records) as file, pa.ipc.new_stream(sink, shard_schema()) as writer:
         records = pa.ipc.open_file(file).get_batch(job.batch)
-        template = _compiled(job.template, job.dialect)
-        rendered = _render(job, template, records)
-        table = _examples(job, rendered, records)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            for start in range(0, max(len(table), 1), _BATCH_ROWS):
-                writer.write_batch(table.slice(start, _BATCH_ROWS))
-        content = sink.getvalue()
-        bad = [
-            {
-                "id": records.column("id")[fault.row].as_py(),
-                "reason": str(fault.reason),
-                "detail": fault.detail,
-                "origin": records.column("origin")[fault.row].as_py(),
-            }
-            for fault in rendered.faults
-        ]
+        for start in range(0, len(records), _BATCH_ROWS):
+            piece = records.slice(start, _BATCH_ROWS)
+            rendered = _render(job, template, piece)
+            batch = _examples(job, rendered, piece)
+            examples += len(batch)
+            bad += [_bad(piece, fault) for fault in rendered.faults]
+            writer.write_batch(batch)
+        rows = len(records)
+    content = sink.getvalue()
     write_bytes(staged, content)
     return ShardResult(
         key=job.key,
         facts=job.facts,
-        records=len(records) - len(bad),
-        examples=len(table),
+        records=rows - len(bad),
+        examples=examples,
         bytes=len(content),
         sha256=digest_bytes(memoryview(content)),
         bad=bad,
     )
+
+
+def _bad(records: pa.RecordBatch, fault: Fault) -> dict[str, str]:
+    return {
+        "id": records.column("id")[fault.row].as_py(),
+        "reason": str(fault.reason),
+        "detail": fault.detail,
+        "origin": records.column("origin")[fault.row].as_py(),
+    }
 
 
 def _render(job: Job, template: CompiledTemplate, records: pa.RecordBatch) -> Rendered:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import pyarrow as pa
 from instruct.errors import SpecError
 from instruct.prompts.language import Turn, Variant
 from instruct.prompts.render import render_records
-from instruct.prompts.template import CompiledTemplate, find_template
+from instruct.prompts.template import CompiledTemplate, compile_template, find_template
 from instruct.sources import get_source
 from instruct.specs.records import CONTRACT, RecordQueries
 from instruct.specs.task_spec import TaskEntry
@@ -49,19 +50,22 @@ def lint(entries: Sequence[TaskEntry], template_folders: Sequence[Path] = ()) ->
         name = entry.task.template
         if name not in templates:
             try:
-                templates[name] = CompiledTemplate(find_template(name, template_folders))
-                problems += lint_template(templates[name])  # type: ignore[arg-type]
+                template = compile_template(find_template(name, template_folders))
+                templates[name] = template
+                problems += lint_template(template)
             except SpecError as error:
                 templates[name] = None
                 problems += [f"{problem} (wanted at {entry.place('template')})" for problem in error.problems]
-    for entry in entries:
-        with bare_queries(entry) as queries:
-            problems += lint_task(entry, queries, templates[entry.task.template])
+    for _, group in groupby(entries, key=lambda entry: entry.file.path):
+        tasks = list(group)
+        with bare_queries(tasks[0]) as queries:
+            for entry in tasks:
+                problems += lint_task(entry, queries, templates[entry.task.template])
     return list(dict.fromkeys(problems))
 
 
 def bare_queries(entry: TaskEntry) -> RecordQueries:
-    """A task's queries over empty tables: enough to bind them."""
+    """The queries of a task's spec over empty tables: enough to bind them."""
     return RecordQueries(get_source(entry.spec.source), reads=[get_source(name) for name in entry.spec.reads])
 
 

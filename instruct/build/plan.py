@@ -20,7 +20,7 @@ from instruct.build.roots import find_root
 from instruct.digest import digest_code, digest_file, digest_json
 from instruct.errors import DataError, SpecError, UsageError
 from instruct.images.folder import ImageFolder
-from instruct.prompts.template import CompiledTemplate, find_template
+from instruct.prompts.template import CompiledTemplate, compile_template, find_template
 from instruct.sources import Options, Source, get_source
 from instruct.specs.recipe import Recipe
 from instruct.specs.records import RecordQueries
@@ -158,7 +158,7 @@ def summary(task: PlannedTask) -> dict[str, Any]:
 
 
 def plan_tasks(selection: Selection, output: OutputFolder, threads: int = 1) -> Iterator[PlannedTask]:
-    """Compile and plan the tasks of every source on disk, one at a time; a source's tables are read once.
+    """Compile and plan the tasks of every spec, one at a time; a source's tables are read once.
 
     Args:
         selection: what to plan.
@@ -171,16 +171,16 @@ def plan_tasks(selection: Selection, output: OutputFolder, threads: int = 1) -> 
     templates = {}
     for entry in selection.entries:
         if entry.task.template not in templates:
-            templates[entry.task.template] = CompiledTemplate(
+            templates[entry.task.template] = compile_template(
                 find_template(entry.task.template, selection.template_folders), selection.recipe.dialect
             )
     folders = image_folders(selection, threads)
     sources = _Sources(selection)
     absent = selection.absent
-    for name, group in groupby(selection.entries, key=lambda entry: entry.spec.source):
+    for _, group in groupby(selection.entries, key=lambda entry: entry.file.path):
         entries = [entry for entry in group if entry.config not in absent]
         if entries:
-            yield from _plan_source(selection, name, entries, templates, folders, sources, output)
+            yield from _plan_spec(selection, entries, templates, folders, sources, output)
 
 
 class _Sources:
@@ -216,9 +216,8 @@ def image_folders(selection: Selection, threads: int = 1) -> dict[str, ImageFold
     }
 
 
-def _plan_source(
+def _plan_spec(
     selection: Selection,
-    name: str,
     entries: list[TaskEntry],
     templates: Mapping[str, CompiledTemplate],
     folders: Mapping[str, ImageFolder],
@@ -226,13 +225,11 @@ def _plan_source(
     output: OutputFolder,
 ) -> Iterator[PlannedTask]:
     recipe = selection.recipe
-    problems: list[str] = []
-    for entry in entries:
-        with bare_queries(entry) as empty:
-            problems += lint_task(entry, empty, templates[entry.task.template])
+    with bare_queries(entries[0]) as empty:
+        problems = [problem for entry in entries for problem in lint_task(entry, empty, templates[entry.task.template])]
     if problems:
         raise SpecError(problems)
-    reads = entries[0].spec.reads
+    name, reads = entries[0].spec.source, entries[0].spec.reads
     later = [entry.spec for entry in selection.entries[selection.entries.index(entries[-1]) + 1 :]]
     tables = {held: sources.get(held)[0] for held in (name, *reads)}
     with RecordQueries(

@@ -26,6 +26,7 @@ class ImageFolder:
         self.root = root
         self._decode = decode
         self._threads = threads
+        self._present = root.is_dir()
         self._known: dict[str, Reason | None] = {}
 
     def faults(self, paths: Iterable[str]) -> list[Reason | None]:
@@ -48,7 +49,7 @@ class ImageFolder:
         if path.startswith("/") or "\\" in path or "\0" in path or (".." in path and ".." in path.split("/")):
             return Reason.PATH_OUTSIDE_ROOT
         file = f"{self.root}/{path}"
-        if not os.path.isfile(file):  # noqa: PTH113 - a Path per image would cost as much as all the rest
+        if not self._present or not os.path.isfile(file):  # noqa: PTH113 - a Path per image would cost as much as all the rest
             return Reason.MISSING_IMAGE
         if self._decode and not _decodes(file):
             return Reason.UNDECODABLE_IMAGE

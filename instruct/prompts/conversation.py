@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from instruct.prompts.marks import END, FIRST_INDEX, IMAGE, ROLES
+from instruct.prompts.marks import CONTROL_BYTES, DIGITS, END, IMAGE, ROLES, image_mark
 
 _Ints = npt.NDArray[np.int64]
 
+# Single bytes, all below the digits of an image mark.
 _IMAGE, _END, _ASSISTANT = ord(IMAGE), ord(END), ord(ROLES["assistant"])
 
 PART_TYPE = pa.struct([("type", pa.string()), ("text", pa.string())])
@@ -23,6 +24,8 @@ MESSAGE_TYPE = pa.struct([("role", pa.string()), ("content", pa.list_(PART_TYPE)
 TURN_TYPE = pa.struct([("from", pa.string()), ("value", pa.string())])
 MESSAGES_TYPE = pa.list_(MESSAGE_TYPE)
 CONVERSATIONS_TYPE = pa.list_(TURN_TYPE)
+
+_IMAGE_TEXT = b"<image>"
 
 # Code of a mark to the role's name in `messages` and in `conversations`.
 _ROLE_NAMES = pa.array([None, *ROLES], pa.string())
@@ -54,33 +57,39 @@ def parse_conversations(text: str) -> Conversations:
     Args:
         text: examples as :mod:`instruct.prompts.marks` describes, END after each.
     """
-    data = np.frombuffer(text.encode(), np.uint8)
+    raw = text.encode()
+    data = np.frombuffer(raw, np.uint8)
     at = np.flatnonzero(data <= _END)
     code = data[at]
-    # The byte after an image mark says which image; it must not be taken for a mark, nor for text.
     is_image, is_end = code == _IMAGE, code == _END
     is_turn = ~is_image & ~is_end
-    start = at + 1 + is_image  # of the text that follows the mark
-    stop = np.append(at[1:], len(data))
-    has_text = (stop > start) & ~is_end
+    start = at + 1 + 2 * is_image  # of the text that follows the mark, past an image's digits
+    lengths = np.where(is_end, 0, np.append(at[1:], len(data)) - start)
 
     example = np.cumsum(is_end) - is_end  # example that a mark belongs to
     examples = int(is_end.sum())
     turn = np.cumsum(is_turn) - 1
     turns_of_example = np.bincount(example[is_turn], minlength=examples)
 
-    image_example = example[is_image]
+    image_at, image_example = at[is_image], example[is_image]
     placed = np.bincount(image_example, minlength=examples)
-    first = np.concatenate([[0], np.cumsum(placed)[:-1]]) if examples else np.zeros(0, np.int64)
+    first = np.cumsum(placed) - placed
     expected = np.arange(len(image_example)) - first[image_example]
-    wrong = data[at[is_image] + 1].astype(np.int64) - FIRST_INDEX != expected
+    zero, base = ord(DIGITS[0]), len(DIGITS)
+    index = (data[image_at + 1].astype(np.int64) - zero) * base + data[image_at + 2] - zero
+    wrong = index != expected
 
-    answer = is_turn & (code == _ASSISTANT)
     followed = np.append(is_image[1:], False)  # an image stands at the turn's beginning
-    empty = answer & ~has_text & ~followed
+    empty = (code == _ASSISTANT) & (lengths == 0) & ~followed
+    text_data = raw.translate(None, CONTROL_BYTES)
+    for number in range(int(placed.max(initial=0))):
+        raw = raw.replace(image_mark(number).encode(), _IMAGE_TEXT)
+    length_of_turn = np.bincount(turn, weights=lengths + len(_IMAGE_TEXT) * is_image, minlength=int(is_turn.sum()))
+    values = _strings(raw.translate(None, CONTROL_BYTES) if placed.any() else text_data, length_of_turn.astype(np.int64))
+    turns = pa.StructArray.from_arrays([_SENDER_NAMES.take(pa.array(code[is_turn])), values], fields=list(TURN_TYPE))
     return Conversations(
-        messages=_messages(data, at, code, start, stop, has_text, is_image, is_turn, turn, turns_of_example),
-        conversations=_turns(text, code[is_turn], turns_of_example),
+        messages=_messages(text_data, code, lengths, is_image, is_turn, turn, turns_of_example),
+        conversations=pa.ListArray.from_arrays(_offsets(turns_of_example), turns),
         images_placed=placed,
         in_order=np.bincount(image_example[wrong], minlength=examples) == 0,
         empty_answer=np.bincount(example[empty], minlength=examples) > 0,
@@ -88,59 +97,34 @@ def parse_conversations(text: str) -> Conversations:
 
 
 def _messages(
-    data: npt.NDArray[np.uint8],
-    at: _Ints,
+    text: bytes,
     code: npt.NDArray[np.uint8],
-    start: _Ints,
-    stop: _Ints,
-    has_text: npt.NDArray[np.bool_],
+    lengths: _Ints,
     is_image: npt.NDArray[np.bool_],
     is_turn: npt.NDArray[np.bool_],
     turn: _Ints,
     turns_of_example: _Ints,
 ) -> pa.ListArray:
     # Each mark gives an image part, a text part, both or none; an image stands before the text that follows it.
+    has_text = lengths > 0
     parts = has_text.astype(np.int64) + is_image
     part_start = np.cumsum(parts) - parts
     total = int(parts.sum())
     text_part = np.zeros(total, bool)
     text_part[(part_start + is_image)[has_text]] = True
-
-    is_text = np.ones(len(data), bool)
-    is_text[at] = False
-    is_text[at[is_image] + 1] = False
-    lengths = np.zeros(total, np.int64)
-    lengths[text_part] = (stop - start)[has_text]
-    text = _strings(data[is_text], lengths, valid=text_part)
+    part_lengths = np.zeros(total, np.int64)
+    part_lengths[text_part] = lengths[has_text]
+    texts = _strings(text, part_lengths, valid=text_part)
     kind = pa.array(["image", "text"], pa.string()).take(pa.array(text_part.astype(np.int8)))
 
     turns = int(is_turn.sum())
-    in_turn = turn >= 0
-    parts_of_turn = np.bincount(turn[in_turn], weights=parts[in_turn], minlength=turns).astype(np.int64)
+    parts_of_turn = np.bincount(turn, weights=parts, minlength=turns).astype(np.int64)
     content = pa.ListArray.from_arrays(
-        _offsets(parts_of_turn), pa.StructArray.from_arrays([kind, text], fields=list(PART_TYPE))
+        _offsets(parts_of_turn), pa.StructArray.from_arrays([kind, texts], fields=list(PART_TYPE))
     )
     role = _ROLE_NAMES.take(pa.array(code[is_turn]))
     messages = pa.StructArray.from_arrays([role, content], fields=list(MESSAGE_TYPE))
     return pa.ListArray.from_arrays(_offsets(turns_of_example), messages)
-
-
-def _turns(text: str, code: npt.NDArray[np.uint8], turns_of_example: _Ints) -> pa.ListArray:
-    """The second view: one text per turn, an image as ``<image>``."""
-    raw = text.encode()
-    for index in sorted({raw[at + 1] for at in _places(raw)} if len(_places(raw)) else ()):
-        raw = raw.replace(bytes([_IMAGE, index]), b"<image>")
-    data = np.frombuffer(raw, np.uint8)
-    is_mark = data <= _END
-    at = np.flatnonzero(is_mark)
-    lengths = (np.append(at[1:], len(data)) - at - 1)[data[at] != _END]
-    value = _strings(data[~is_mark], lengths)
-    turns = pa.StructArray.from_arrays([_SENDER_NAMES.take(pa.array(code)), value], fields=list(TURN_TYPE))
-    return pa.ListArray.from_arrays(_offsets(turns_of_example), turns)
-
-
-def _places(raw: bytes) -> _Ints:
-    return np.flatnonzero(np.frombuffer(raw, np.uint8) == _IMAGE)
 
 
 def _strings(
@@ -149,7 +133,7 @@ def _strings(
     bits = None if valid is None or valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
     nulls = 0 if bits is None or valid is None else int((~valid).sum())
     return pa.StringArray.from_buffers(
-        len(lengths), _offset_buffer(lengths), pa.py_buffer(np.ascontiguousarray(data)), bits, nulls
+        len(lengths), _offset_buffer(lengths), pa.py_buffer(data), bits, nulls
     )
 
 

@@ -1,7 +1,7 @@
-"""The marks that a rendered batch is cut at: single control bytes, which no text may contain.
+"""The marks that a rendered batch is cut at: control bytes, which no text may contain.
 
 A rendered batch is one text. Each example is a run of turns, closed by :data:`END`; a turn opens with the mark of its
-role; an image is :data:`IMAGE` and one byte that says which, counted from :data:`FIRST_INDEX`.
+role; an image is :data:`IMAGE` and two digits that say which, to the base of :data:`DIGITS`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import re
 ROLES = {"system": "\x01", "user": "\x02", "assistant": "\x03"}
 IMAGE = "\x04"
 END = "\x05"
-FIRST_INDEX = 0x20
-MAX_IMAGES = 90
+# Control bytes too, so that marks and digits can be taken out of a text in one sweep.
+DIGITS = tuple(chr(code) for code in range(0x0E, 0x20))
+MAX_IMAGES = len(DIGITS) ** 2
 
-MARK = re.compile("[\x01-\x05]")
+CONTROL = "[\x01-\x05\x0e-\x1f]"
+CONTROL_BYTES = bytes([*range(0x01, 0x06), *range(0x0E, 0x20)])
+MARK = re.compile(CONTROL)
 
 # Texts that a model family reads as control tokens: in a report they would shift images or end a turn.
 SPECIAL_TOKEN = re.compile(
@@ -29,4 +32,4 @@ def image_mark(index: int) -> str:
     Args:
         index: position in the example's images, from 0, below :data:`MAX_IMAGES`.
     """
-    return IMAGE + chr(FIRST_INDEX + index)
+    return IMAGE + DIGITS[index // len(DIGITS)] + DIGITS[index % len(DIGITS)]

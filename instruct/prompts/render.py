@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from instruct.errors import SpecError
 from instruct.prompts.conversation import Conversations, parse_conversations
-from instruct.prompts.marks import MARK, MAX_IMAGES, SPECIAL_TOKEN
+from instruct.prompts.marks import CONTROL, MARK, MAX_IMAGES, SPECIAL_TOKEN
 from instruct.prompts.template import CompiledTemplate
 from instruct.reasons import Reason
 
@@ -136,9 +136,7 @@ def _text_faults(template: CompiledTemplate, records: pa.RecordBatch) -> list[Fa
         texts, rows = _texts(records.column(name))
         if texts is None:
             continue
-        suspects = pc.indices_nonzero(
-            pc.or_(pc.match_substring_regex(texts, "[\x01-\x05]"), pc.match_substring_regex(texts, r"[<\[]"))
-        ).to_pylist()
+        suspects = pc.indices_nonzero(pc.match_substring_regex(texts, f"{CONTROL}|[<\\[]")).to_pylist()
         for index in suspects:
             text = texts[index].as_py()
             row = int(rows[index])

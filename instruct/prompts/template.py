@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta, nodes
 from jinja2.loaders import DictLoader
+from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from instruct.digest import digest_json
@@ -47,6 +48,13 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         )
         self.filters = {name: self.filters[name] for name in _SAFE_FILTERS} | FILTERS | region_filters(dialect)
         self.globals = {"range": self.globals["range"]}
+
+    def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: D102 - the sandbox's own
+        if type(obj) is Macro:  # a template's own text, which needs no examination at every call
+            kwargs.pop("_loop_vars", None)
+            kwargs.pop("_block_vars", None)
+            return obj(*args, **kwargs)
+        return super().call(context, obj, *args, **kwargs)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Multiply numbers only: a text times a number could fill the memory."""
@@ -262,6 +270,12 @@ class CompiledTemplate:
                 line = self._function.get_corresponding_lineno(at.tb_lineno)
             at = at.tb_next
         return line
+
+
+@lru_cache(maxsize=64)
+def compile_template(source: TemplateSource, dialect: str = "thousand") -> CompiledTemplate:
+    """The compiled form of a template, made once in a process."""
+    return CompiledTemplate(source, dialect)
 
 
 def _statements(variant: Variant) -> Iterator[nodes.Node]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv as rows_csv
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +25,7 @@ def read_csv(
     optional: Mapping[str, pa.DataType] | None = None,
     delimiter: str = ",",
     header: bool = True,
+    names: Sequence[str] | None = None,
 ) -> pa.Table:
     """Read some columns of a CSV file (or ``.csv.gz``), each as the type it is declared to have.
 
@@ -35,37 +38,43 @@ def read_csv(
         optional: columns that may be missing; they then come as nulls.
         delimiter: what separates cells.
         header: whether the first line names the columns.
+        names: names of all the file's columns, in place of those in its first line.
 
     Raises:
         DataError: the file cannot be parsed, a column is missing, or a cell is not of its type.
     """
     wanted = {**columns, **(optional or {})}
     if header:
-        given = csv_columns(path, delimiter)
+        given = csv_columns(path, delimiter) if names is None else {name: name for name in names}
         missing = [name for name in columns if name not in given]
         if missing:
             raise DataError(f"{path}:1: no column {', '.join(missing)}; the file has {', '.join(given)}")
-        names = {name: raw for name, raw in given.items() if name in wanted}
+        raw_names = {name: raw for name, raw in given.items() if name in wanted}
     else:
-        names = {name: name for name in columns}
-    types = {raw: wanted[name] for name, raw in names.items()}
+        raw_names = {name: name for name in columns}
+    types = {raw: wanted[name] for name, raw in raw_names.items()}
     try:
         table = csv.read_csv(
             path,
-            read_options=csv.ReadOptions(column_names=None if header else list(columns), block_size=4 << 20),
+            read_options=csv.ReadOptions(
+                column_names=(names and list(names)) if header else list(columns),
+                skip_rows=int(names is not None),
+                block_size=4 << 20,
+            ),
             parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=csv.ConvertOptions(
                 column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=True
             ),
         )
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: {str(error).removeprefix('CSV parse error: ')}") from None
+        line = _line_of_fault(path, delimiter, names if header else list(columns), types, header)
+        raise DataError(f"{path}{line}: {str(error).removeprefix('CSV parse error: ')}") from None
     arrays = []
     for name, kind in wanted.items():
-        if name not in names:
+        if name not in raw_names:
             arrays.append(pa.nulls(len(table), kind))
             continue
-        values = table[names[name]]
+        values = table[raw_names[name]]
         if pa.types.is_string(kind):
             values = pc.utf8_trim_whitespace(values)
             values = pc.if_else(pc.equal(values, ""), None, values)
@@ -73,17 +82,56 @@ def read_csv(
     return pa.table(arrays, schema=pa.schema(list(wanted.items())))
 
 
+def _line_of_fault(
+    path: Path, delimiter: str, names: Sequence[str] | None, types: Mapping[str, pa.DataType], header: bool
+) -> str:
+    """``:line`` of the first row that lacks a cell, has one too many or one that is no number; empty if not found.
+
+    Only a file that could not be read is gone through this way, row by row.
+    """
+    try:
+        with _open_text(path) as file:
+            rows = rows_csv.reader(file, delimiter=delimiter)
+            first = next(rows, []) if header else []
+            names = first if names is None else names
+            numbers = {
+                index: int if pa.types.is_integer(types[name]) else float
+                for index, name in enumerate(names)
+                if name in types and (pa.types.is_integer(types[name]) or pa.types.is_floating(types[name]))
+            }
+            for row in rows:
+                if row and (len(row) != len(names) or not all(_is(kind, row[at]) for at, kind in numbers.items())):
+                    return f":{rows.line_num}"
+    except (OSError, EOFError, UnicodeDecodeError, rows_csv.Error):
+        return ""
+    return ""
+
+
+def _is(kind: type[int] | type[float], cell: str) -> bool:
+    try:
+        kind(cell or 0)
+    except ValueError:
+        return False
+    return True
+
+
+def _open_text(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
 def csv_columns(path: Path, delimiter: str = ",") -> dict[str, str]:
     """Columns of a CSV file: trimmed name to the name as it stands."""
     try:
-        with gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(
-            encoding="utf-8-sig"
-        ) as file:
+        with _open_text(path) as file:
             head = file.readline()
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path}:1: cannot be read: {error}") from None
+    if not head.strip():
+        raise DataError(f"{path}:1: expected the names of columns, found nothing")
     parsed = csv.read_csv(
-        pa.py_buffer(head.encode() or b"\n"),
+        pa.py_buffer(head.encode()),
         read_options=csv.ReadOptions(autogenerate_column_names=True),
         parse_options=csv.ParseOptions(delimiter=delimiter),
         convert_options=csv.ConvertOptions(strings_can_be_null=False),
@@ -137,5 +185,5 @@ def origins(name: str, count: int, first: int = 1) -> pa.Array:
         count: number of rows.
         first: number of the first row.
     """
-    rows = pa.array(range(first, first + count), pa.int64()).cast(pa.string())
+    rows = pa.array(np.arange(first, first + count)).cast(pa.string())
     return pc.binary_join_element_wise(pa.scalar(name), rows, ":")

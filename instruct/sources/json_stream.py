@@ -1,24 +1,27 @@
-"""Read a JSON object too large to hold: ``{key: record, ...}`` piece by piece, at the parser's full speed.
+"""Read a JSON object or list too large to hold, ``{key: record, ...}`` or ``[record, ...]``, piece by piece.
 
-A piece ends where a member of the outer object seems to end; whether it really does is left to the JSON parser,
-which accepts the piece as a whole object only if the guess was right. Bare ``NaN``, which some publishers write
-although JSON has none, reads as None.
+This is as fast as the parser. A piece ends where a member of the outer value seems to end; whether it really does is
+left to the JSON parser, which accepts the piece as a whole value only if the guess was right. Bare ``NaN``, which some
+publishers write although JSON has none, reads as None.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from instruct.errors import DataError
 
-_NEXT_MEMBER = re.compile(rb'\}\s*,\s*(?=")')
 _PIECE = 8 << 20
+
+_Part = TypeVar("_Part")
 
 
 def iter_members(path: Path, mark: bytes, piece: int = _PIECE) -> Iterator[dict[str, dict[str, Any]]]:
@@ -35,6 +38,40 @@ def iter_members(path: Path, mark: bytes, piece: int = _PIECE) -> Iterator[dict[
     Raises:
         DataError: not a JSON object of objects, cut off, malformed, or two members with one key.
     """
+    yield from _pieces(path, piece, _OBJECT, lambda part, offset: _parse(path, part, offset, mark))
+
+
+def iter_items(path: Path, piece: int = _PIECE) -> Iterator[list[dict[str, Any]]]:
+    """Items of the JSON list in a file, in order, some thousands at a time.
+
+    Args:
+        path: the file.
+        piece: bytes read at a time.
+
+    Yields:
+        Parts of the list; NaN values are None.
+
+    Raises:
+        DataError: not a JSON list of objects, cut off or malformed.
+    """
+    yield from _pieces(path, piece, _LIST, lambda part, offset: _parse_items(path, part, offset))
+
+
+@dataclass(frozen=True)
+class _Outer:
+    """The outer value of a file: its brackets, where its next part may begin, and what it is called."""
+
+    opening: bytes
+    closing: bytes
+    next_part: re.Pattern[bytes]
+    name: str
+
+
+_OBJECT = _Outer(b"{", b"}", re.compile(rb'\}\s*,\s*(?=")'), "a JSON object; expected {study key: record, ...}")
+_LIST = _Outer(b"[", b"]", re.compile(rb"\}\s*,\s*(?=\{)"), "a JSON list; expected [record, ...]")
+
+
+def _pieces(path: Path, piece: int, outer: _Outer, parse: Callable[[bytes, int], _Part]) -> Iterator[_Part]:
     done = 0  # bytes of the file before `rest`
     rest = b""
     started = False
@@ -43,30 +80,22 @@ def iter_members(path: Path, mark: bytes, piece: int = _PIECE) -> Iterator[dict[
             rest += block
             if not started:
                 opening = len(rest) - len(rest.lstrip())
-                if rest[opening : opening + 1] != b"{":
-                    raise DataError(f"{path}:1: not a JSON object; expected {{study key: record, ...}}")
+                if rest[opening : opening + 1] != outer.opening:
+                    raise DataError(f"{path}:1: not {outer.name}")
                 rest, done, started = rest[opening + 1 :], opening + 1, True
-            part, used = _longest_part(path, rest, done, mark)
-            if used:
+            for end in reversed(list(outer.next_part.finditer(rest))):
+                try:
+                    part = parse(rest[: end.start() + 1], done)
+                except _CutOff:
+                    continue
                 yield part
-                rest, done = rest[used:], done + used
-        end = rest.rstrip()
-        if not started or not end.endswith(b"}"):
-            raise DataError(f"{_place(path, done + len(end))}: the file ends in the middle of a record; get it again")
-        if end[:-1].strip():
-            yield _parse(path, end[:-1], done, mark)
-
-
-def _longest_part(path: Path, data: bytes, offset: int, mark: bytes) -> tuple[dict[str, dict[str, Any]], int]:
-    """The longest run of whole members that starts ``data``, and the bytes it takes with the comma after it."""
-    ends = list(_NEXT_MEMBER.finditer(data))
-    for end in reversed(ends):
-        part = data[: end.start() + 1]
-        try:
-            return _parse(path, part, offset, mark), end.end()
-        except _CutOff:
-            continue
-    return {}, 0
+                rest, done = rest[end.end() :], done + end.end()
+                break
+        last = rest.rstrip()
+        if not started or not last.endswith(outer.closing):
+            raise DataError(f"{_place(path, done + len(last))}: the file ends in the middle of a record; get it again")
+        if last[:-1].strip():
+            yield parse(last[:-1], done)
 
 
 class _CutOff(DataError):
@@ -75,14 +104,7 @@ class _CutOff(DataError):
 
 def _parse(path: Path, part: bytes, offset: int, mark: bytes) -> dict[str, dict[str, Any]]:
     text = b"{" + part + b"}"
-    # The usual form of a bare NaN. Inside a text its quote would be escaped; then, as for every rarer form, the
-    # standard library's parser, which knows NaN, has to read the piece.
-    readable = text if b'\\": NaN' in text else text.replace(b'": NaN', b'": null')
-    members: Any
-    try:
-        members = orjson.loads(readable)
-    except orjson.JSONDecodeError:
-        members = _parse_slowly(path, text, offset)
+    members = _load(path, text, offset)
     for key, record in members.items():
         if not isinstance(record, dict):
             raise DataError(
@@ -93,6 +115,30 @@ def _parse(path: Path, part: bytes, offset: int, mark: bytes) -> dict[str, dict[
     return members  # type: ignore[no-any-return]
 
 
+def _parse_items(path: Path, part: bytes, offset: int) -> list[dict[str, Any]]:
+    items = _load(path, b"[" + part + b"]", offset)
+    for item in items:
+        if not isinstance(item, dict):
+            raise DataError(f"{_place(path, offset)}: the list holds {type(item).__name__}; expected [record, ...]")
+    return items  # type: ignore[no-any-return]
+
+
+def _load(path: Path, text: bytes, offset: int) -> Any:
+    # The usual form of a bare NaN. Inside a text its quote would be escaped; then, as for every rarer form, the
+    # standard library's parser, which knows NaN, has to read the piece.
+    readable = text if b'\\": NaN' in text else text.replace(b'": NaN', b'": null')
+    # The cycle collector would walk the new objects again and again, and they hold no cycles.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return orjson.loads(readable)
+    except orjson.JSONDecodeError:
+        return _parse_slowly(path, text, offset)
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def _parse_slowly(path: Path, text: bytes, offset: int) -> Any:
     """The same with the standard library, which reads a NaN wherever it stands and says where a fault is."""
     try:
@@ -101,7 +147,7 @@ def _parse_slowly(path: Path, text: bytes, offset: int) -> Any:
         raise DataError(f"{_place(path, offset + fault.start - 1)}: not UTF-8 text") from None
     except json.JSONDecodeError as fault:
         place = len(fault.doc[: fault.pos].encode())
-        at_end = not fault.doc[fault.pos :].strip().strip("}") or "Unterminated string" in fault.msg
+        at_end = not fault.doc[fault.pos :].strip().strip("]}") or "Unterminated string" in fault.msg
         kind = _CutOff if at_end else DataError
         raise kind(f"{_place(path, offset + place - 1)}: malformed JSON: {fault.msg}") from None
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from itertools import chain
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, View, column
+from instruct.sources.files import origins
 from instruct.sources.json_stream import iter_members
 
 SPLITS = {"train": "train", "valid": "val", "test": "test"}
@@ -34,9 +37,10 @@ _VIEW_RANKS: dict[str, int] = {
 }
 _OTHER_VIEW_RANK = 5
 
-_MISSING = frozenset({"", "none", "none.", "n/a", "unknown", "nan"})
+_MISSING = pa.array(["", "none", "none.", "n/a", "unknown", "nan"])
+_LONGEST_MISSING = 7
+_NO_TEXT = pa.scalar(None, pa.string())
 _YEARS_PER_UNIT = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
-_AGE = re.compile(r"(\d{1,3})([YMWD])")
 _IMAGE_PREFIX = "../deid_png/"
 
 
@@ -119,94 +123,138 @@ class _FieldError(ValueError):
     """A record lacks a field, or holds another shape."""
 
 
+_SECTIONS = ("Indication", "Comparison", "Findings", "Impression")
+_TEXTS = ("PatientID", "PatientSex", "PatientAge", "EthnicGroup", "InstitutionName", "Manufacturer", *_SECTIONS)
+_LISTS = ("ImagePath", "ImageViewPosition")
+_NUMBERS = ("PatientWeight", "StudyDate")  # written as numbers or as texts
+_RECORD = pa.struct([*((name, _text) for name in _TEXTS), *((name, pa.list_(_text)) for name in _LISTS)])
+
+
 def _batch(
     members: Mapping[str, Mapping[str, Any]], split: str, origin: str, number: int, options: RexGradientOptions
 ) -> pa.RecordBatch:
-    records = list(members.values())
-    images, views, key_images, key_views = [], [], [], []
-    for key, record in members.items():
-        paths, labels = _images(key, record)
-        images.append(paths)
-        views.append(labels)
-        best = 0
-        if options.key_image == "view_rank" and len(paths) > 1:
-            ranks = [_VIEW_RANKS.get(label or "", _OTHER_VIEW_RANK) for label in labels]
-            best = ranks.index(min(ranks))
-        key_images.append(paths[best] if paths else None)
-        key_views.append(labels[best] if paths else None)
-
-    def texts(field: str) -> pa.Array:
-        return pa.array(_texts(members, field), _text)
-
+    fields = _fields(members)
+    paths, views = fields["ImagePath"], fields["ImageViewPosition"]
+    images, view_of_image, key_image, key_view = _images(members, paths, views, options)
+    weights, dates = (pa.array(_as_texts(members, name), _text) for name in _NUMBERS)
+    count = len(members)
     columns = [
-        pa.array(list(members), _text),
-        pa.array([split] * len(records), _text),
-        pa.array(_required(members, "PatientID"), _text),
-        _dates(members),
-        pa.array([sex if sex in ("M", "F") else None for sex in _texts(members, "PatientSex")], _text),
-        pa.array([_years(age) for age in _texts(members, "PatientAge")], pa.float64()),
-        texts("EthnicGroup"),
-        pa.array([_number(weight) for weight in _texts(members, "PatientWeight")], pa.float64()),
-        texts("InstitutionName"),
-        texts("Manufacturer"),
-        *(texts(section) for section in ("Indication", "Comparison", "Findings", "Impression")),
-        pa.array(images, pa.list_(_text)),
-        pa.array(views, pa.list_(_text)),
-        pa.array(key_images, _text),
-        pa.array(key_views, _text),
-        pa.array([f"{origin}:{number + k}" for k in range(1, len(records) + 1)], _text),
+        pa.array(members, _text, size=count),
+        pa.repeat(pa.scalar(split), count),
+        fields["PatientID"],
+        _dates(members, dates),
+        pc.if_else(pc.is_in(fields["PatientSex"], value_set=pa.array(["M", "F"])), fields["PatientSex"], _NO_TEXT),
+        _ages(_present(fields["PatientAge"])),
+        _present(fields["EthnicGroup"]),
+        pa.array([_number(weight) for weight in _present(weights).to_pylist()], pa.float64()),
+        _present(fields["InstitutionName"]),
+        _present(fields["Manufacturer"]),
+        *(_present(fields[section]) for section in _SECTIONS),
+        images,
+        view_of_image,
+        key_image,
+        key_view,
+        origins(origin, count, number + 1),
     ]
     return pa.record_batch(columns, schema=STUDIES.schema)
 
 
-def _required(members: Mapping[str, Mapping[str, Any]], field: str) -> list[Any]:
+def _fields(members: Mapping[str, Mapping[str, Any]]) -> dict[str, pa.Array]:
+    """The text and list fields of some records, converted at once."""
+    for key, record in members.items():
+        missing = [name for name in (*_TEXTS, *_LISTS, *_NUMBERS) if name not in record]
+        if missing:
+            raise _FieldError(
+                f"record {key!r} has no field {', '.join(missing)}; is this a *_metadata_view_position.json?"
+            )
+        break  # all records of a file have the fields of its first
     try:
-        return [record[field] for record in members.values()]
-    except KeyError:
-        key = next(key for key, record in members.items() if field not in record)
-        raise _FieldError(f"record {key!r} has no field {field!r}; is this a *_metadata_view_position.json?") from None
+        records = pa.array(members.values(), _RECORD, size=len(members))
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        for key, record in members.items():
+            try:
+                pa.array([record], _RECORD)
+            except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+                raise _FieldError(f"record {key!r}: {error}; expected texts, and lists of texts for images") from None
+        raise
+    fields = dict(zip((field.name for field in _RECORD), records.flatten(), strict=True))
+    for name in ("PatientID", *_LISTS):
+        if fields[name].null_count:
+            key = list(members)[pc.index(pc.is_null(fields[name]), True).as_py()]
+            raise _FieldError(f"record {key!r} has no {name}")
+    return fields
 
 
-def _texts(members: Mapping[str, Mapping[str, Any]], field: str) -> list[str | None]:
-    """Trimmed values of a field as texts; None for every spelling of a missing value."""
-    values: list[str | None] = []
-    for value in _required(members, field):
-        if value is None:
-            values.append(None)
-            continue
-        text = value.strip() if isinstance(value, str) else str(value)
-        values.append(None if len(text) < 8 and text.lower() in _MISSING else text)
-    return values
+def _as_texts(members: Mapping[str, Mapping[str, Any]], field: str) -> list[str | None]:
+    values = [record.get(field) for record in members.values()]
+    return [value if value is None or type(value) is str else str(value) for value in values]
 
 
-def _images(key: str, record: Mapping[str, Any]) -> tuple[list[str], list[str | None]]:
-    paths, labels = record.get("ImagePath"), record.get("ImageViewPosition")
-    if not isinstance(paths, list) or not isinstance(labels, list):
-        raise _FieldError(f"record {key!r} has no lists ImagePath and ImageViewPosition")
-    if len(paths) != len(labels):
-        raise _FieldError(f"record {key!r} lists {len(paths)} images and {len(labels)} views")
-    return (
-        [path.removeprefix(_IMAGE_PREFIX) for path in paths],
-        [label.strip().upper() if label else None for label in labels],
-    )
+def _present(texts: pa.Array) -> pa.Array:
+    """Texts trimmed; null for every spelling of a missing value."""
+    texts = pc.utf8_trim_whitespace(texts)
+    # Only short texts can be a word for "missing"; reports need not be lower-cased to see that they are not.
+    short = pc.less_equal(pc.fill_null(pc.binary_length(texts), 0), _LONGEST_MISSING)
+    words = pc.utf8_lower(pc.if_else(short, texts, "x"))
+    return pc.if_else(pc.is_in(words, value_set=_MISSING), _NO_TEXT, texts)
 
 
-def _dates(members: Mapping[str, Mapping[str, Any]]) -> pa.Array:
-    # Written as a number or as a text; eight digits either way.
-    written = [None if date is None else str(date) for date in _required(members, "StudyDate")]
-    for key, date in zip(members, written, strict=True):
-        if date is not None and not (len(date) == 8 and date.isdecimal()):
-            raise _FieldError(f"record {key!r} has StudyDate {date!r}; expected YYYYMMDD")
+def _images(
+    members: Mapping[str, Mapping[str, Any]], paths: pa.ListArray, views: pa.ListArray, options: RexGradientOptions
+) -> tuple[pa.ListArray, pa.ListArray, pa.Array, pa.Array]:
+    """Images and views of each study, and the image that stands for it with its view."""
+    lengths = np.asarray(pc.list_value_length(paths))
+    uneven = np.flatnonzero(lengths != np.asarray(pc.list_value_length(views)))
+    if len(uneven):
+        raise _FieldError(f"record {list(members)[uneven[0]]!r} lists another number of views than of images")
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    flat = pc.replace_substring_regex(paths.flatten(), "^" + re.escape(_IMAGE_PREFIX), "")
+    labels = pc.utf8_upper(pc.utf8_trim_whitespace(views.flatten()))
+    labels = pc.if_else(pc.equal(labels, ""), _NO_TEXT, labels)
+
+    key = offsets[:-1].astype(np.int64)
+    some = np.flatnonzero(lengths)
+    if options.key_image == "view_rank" and len(some):
+        known = pc.index_in(pc.fill_null(labels, ""), value_set=pa.array(list(_VIEW_RANKS)))
+        ranks = np.array([*_VIEW_RANKS.values(), _OTHER_VIEW_RANK])[np.asarray(pc.fill_null(known, -1))]
+        # The smallest rank, and of those the first in the list.
+        order = ranks * len(flat) + np.arange(len(flat))
+        key[some] = np.minimum.reduceat(order, offsets[:-1][some]) % len(flat)
+    chosen = pa.array(key, mask=lengths == 0)
+
+    def lists(values: pa.Array) -> pa.ListArray:
+        return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+    return lists(flat), lists(labels), flat.take(chosen), labels.take(chosen)
+
+
+def _dates(members: Mapping[str, Mapping[str, Any]], written: pa.Array) -> pa.Array:
+    written = _present(written)
+    good = pc.fill_null(pc.match_substring_regex(written, r"^\d{8}$"), True)
     try:
-        return pc.strptime(pa.array(written, _text), format="%Y%m%d", unit="s").cast(pa.date32())
-    except pa.ArrowInvalid as error:
-        raise _FieldError(f"a StudyDate is no date: {error}") from None
+        if pc.all(good).as_py():
+            return pc.strptime(written, format="%Y%m%d", unit="s").cast(pa.date32())
+        bad = pc.index(good, False).as_py()
+    except pa.ArrowInvalid:
+        bad = next(index for index, date in enumerate(written.to_pylist()) if date and not _is_date(date))
+    key = list(members)[bad]
+    raise _FieldError(f"record {key!r} has StudyDate {written[bad].as_py()!r}; expected a date as YYYYMMDD")
 
 
-def _years(age: str | None) -> float | None:
-    """Years of a DICOM age string such as 062Y, 007M, 003W, 002D."""
-    match = _AGE.fullmatch(age) if age else None
-    return int(match[1]) * _YEARS_PER_UNIT[match[2]] if match else None
+def _is_date(text: str) -> bool:
+    try:
+        datetime.strptime(text, "%Y%m%d")
+    except ValueError:
+        return False
+    return True
+
+
+def _ages(texts: pa.Array) -> pa.Array:
+    """Years of DICOM age strings such as 062Y, 007M, 003W, 002D; null where there is none."""
+    parts = pc.extract_regex(texts, r"^(?P<number>\d{1,3})(?P<unit>[YMWD])$")
+    numbers = pc.struct_field(parts, "number").cast(pa.float64())
+    unit = pc.index_in(pc.struct_field(parts, "unit"), value_set=pa.array(list(_YEARS_PER_UNIT)))
+    return pc.multiply(numbers, pa.array(list(_YEARS_PER_UNIT.values())).take(unit))
 
 
 def _number(text: str | None) -> float | None:
@@ -251,5 +299,5 @@ SOURCE = Source(
     views={"images": IMAGES, "studies_with_prior": STUDIES_WITH_PRIOR},
     read=read,
     options=RexGradientOptions,
-    modules=("instruct.sources.rexgradient", "instruct.sources.json_stream"),
+    modules=("instruct.sources.rexgradient", "instruct.sources.json_stream", "instruct.sources.files"),
 )

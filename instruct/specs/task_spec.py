@@ -31,6 +31,8 @@ class Task(StrictModel):
         description="SQL query over the source's tables, one row per record, with the columns of the record contract "
         "(id, split, patient, studies, images, origin) and those the template reads.",
     )
+    rule: str = Field(default="", description="How examples are selected and counted, for the documentation.")
+    differs: str = Field(default="", description="Where and why our numbers differ from the published ones.")
     expect: dict[Split, Annotated[int, Field(ge=0)]] = Field(
         default_factory=dict, description="Examples per split that the publisher's full release should give."
     )

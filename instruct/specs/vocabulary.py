@@ -75,6 +75,11 @@ def macros(seed: int = 0, mentions_change: str = "substring") -> list[Macro]:
             r" '\s?\bagain\b', '', 'g'), '\bnew\.', 'present.', 'g'), '\bnew ', '', 'g'))",
         ),
         Macro(
+            "capital(text)",
+            "A text with its first letter as a capital, the rest as it is: for answers that are published in lower case.",
+            "upper(left(text, 1)) || substr(text, 2)",
+        ),
+        Macro(
             "settled_label(label, value)",
             "A CheXpert-type label with the uncertain (-1) and blank settled as in the published table: blank is 0; "
             "uncertain Atelectasis, Edema and Pleural Effusion are 1, uncertain Cardiomegaly and Consolidation 0; the "

@@ -22,8 +22,8 @@ _Model = TypeVar("_Model", bound=BaseModel)
 Location = tuple[int | str, ...]
 
 
-class _Loader(yaml.SafeLoader):
-    """Core schema of YAML 1.2."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Core schema of YAML 1.2, on libyaml where it is there."""
 
 
 _Loader.yaml_implicit_resolvers = {}
