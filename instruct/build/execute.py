@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -30,7 +32,8 @@ def execute(jobs: Iterable[tuple[Job, Path]], workers: int) -> Iterator[ShardRes
             yield run(job, staged)
         return
     # Spawned, not forked: Arrow's and DuckDB's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         running: dict[Future[ShardResult], Job] = {}
         try:
             for job, staged in jobs:
@@ -48,6 +51,13 @@ def execute(jobs: Iterable[tuple[Job, Path]], workers: int) -> Iterator[ShardRes
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the build is killed: it would wait for jobs for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _finished(running: dict[Future[ShardResult], Job]) -> list[ShardResult]:

@@ -119,7 +119,8 @@ def select(recipe: Recipe, data_root: Path | None, spec_folders: Sequence[Path] 
     selection = Selection(recipe, entries, roots, template_folders(spec_folders))
     if len(selection.absent) == len(entries):
         tried = "; ".join(f"{name}: {', '.join(get_source(name).folders)}" for name in sorted(needed - set(roots)))
-        raise DataError(f"none of the recipe's tasks has its sources below --data-root {data_root} (looked for {tried})")
+        where = f"below --data-root {data_root}" if data_root is not None else "on disk; give --data-root"
+        raise DataError(f"none of the recipe's tasks has its sources {where} (folders looked for: {tried})")
     return selection
 
 

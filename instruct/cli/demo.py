@@ -15,17 +15,20 @@ from instruct.cli.progress import progress
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder to fill."
 )
-@click.option("--studies", type=click.IntRange(20), default=60, show_default=True, help="Studies per source.")
+@click.option("--studies", type=click.IntRange(20), default=200, show_default=True, help="Studies per source.")
+@click.option("--all", "everything", is_flag=True, help="Every source and row, not only OpenI and REX-Gradient.")
 @options.workers
 @options.as_json
-def command(out: Path, studies: int, workers: int, as_json: bool) -> None:
+def command(out: Path, studies: int, everything: bool, workers: int, as_json: bool) -> None:
     """Run the main job on made-up corpora: write them, build their rows, print the count table."""
     from instruct.api import build_dataset, load_recipe
-    from instruct.synth import write
+    from instruct.synth import SOURCES, write
 
-    recipe = load_recipe("demo")
-    data, dataset = out / "data", out / "dataset"
-    for source in recipe.sources:
+    recipe = load_recipe("all" if everything else "demo")
+    data, dataset = out / "data", out / ("dataset-all" if everything else "dataset")
+    for source in [name for name in SOURCES if name in recipe.sources]:
+        if (data / source).is_dir():
+            continue  # written by an earlier demo, or as the upstream of another source
         if not as_json:
             click.echo(f"writing {studies} made-up studies of {source} into {data / source}", err=True)
         write(source, data / source, studies=studies)

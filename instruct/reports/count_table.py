@@ -54,12 +54,18 @@ def to_markdown(counts: Counts, absent: Mapping[str, Sequence[str]] | None = Non
     lines = [TITLE, "", "## Data Summary", ""]
     lines += _table(["", TOTAL], [[title, number] for title, number in zip(titles, total, strict=True)])
     lines += ["", "## All the datasets", ""]
-    rows = [[name, *(f"{number:,}" for number in cells(row))] for name, row in counts.rows.items()]
+    rows = [[name, *(f"{number:,}" for number in cells(row))] for name, row in _in_order(counts)]
     lines += _table(["", *titles], [*rows, [TOTAL, *total]])
     if absent:
         sources = ", ".join(sorted({name for names in absent.values() for name in names}))
         lines += ["", f"Rows of zeros without data: these sources were not on disk: {sources}."]
     return "\n".join(lines) + "\n"
+
+
+def _in_order(counts: Counts) -> list[tuple[str, dict[str, Count]]]:
+    """Rows as the published table orders them; rows it does not have come after, as they stand."""
+    places = {name: place for place, name in enumerate(published())}
+    return sorted(counts.rows.items(), key=lambda row: places.get(row[0], len(places)))
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -79,7 +85,7 @@ def to_csv(counts: Counts) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["task", "dataset", *(column_key(kind, split) for kind, split in COLUMNS)])
-    for name, row in counts.rows.items():
+    for name, row in _in_order(counts):
         writer.writerow([*split_name(name), *cells(row)])
     writer.writerow([TOTAL, "", *cells(counts.total)])
     return out.getvalue()
@@ -91,7 +97,7 @@ def to_json(counts: Counts) -> dict[str, object]:
     def numbers(row: Mapping[str, Count]) -> dict[str, int]:
         return {column_key(kind, split): value for (kind, split), value in zip(COLUMNS, cells(row), strict=True)}
 
-    return {"rows": {name: numbers(row) for name, row in counts.rows.items()}, "total": numbers(counts.total)}
+    return {"rows": {name: numbers(row) for name, row in _in_order(counts)}, "total": numbers(counts.total)}
 
 
 def planted_counts(planted: Mapping[str, Mapping[str, Any]]) -> Counts:
