@@ -21,7 +21,7 @@ from instruct.build.files import locked, write_json, write_text
 from instruct.build.job import Job, ShardResult
 from instruct.build.output import FORMAT, MANIFEST, OutputFolder
 from instruct.build.plan import PlannedTask, Selection, plan_tasks, select, summary
-from instruct.build.publish import hub_configs, publish_shards
+from instruct.build.publish import Shards, hub_configs, publish_shards
 from instruct.errors import DataError
 from instruct.reasons import EXPLANATIONS, Reason
 from instruct.sources import get_source
@@ -131,9 +131,9 @@ def _run(
     bad = {task.entry.config: list(_bad(task, results)) for task in planned}
     _refuse_too_many(selection.recipe, planned, bad)
     tell("publish")
-    configs = {
+    configs: dict[str, Shards] = {
         task.entry.config: {
-            split: [results[item.job.key] for item in task.jobs if item.job.split == split]
+            str(split): [results[item.job.key] for item in task.jobs if item.job.split == split]
             for split in SPLITS
             if any(item.job.split == split for item in task.jobs)
         }
@@ -174,7 +174,8 @@ def _refuse_too_many(recipe: Recipe, planned: list[PlannedTask], bad: dict[str, 
             for reason, number in Counter(row["reason"] for row in rows).most_common():
                 row = next(row for row in rows if row["reason"] == reason)
                 problems.append(
-                    f"  {number:,} {reason}: {EXPLANATIONS[Reason(reason)]}; first: {row['id']} from {row['origin']}: {row['detail']}"
+                    f"  {number:,} {reason}: {EXPLANATIONS[Reason(reason)]};"
+                    f" first: {row['id']} from {row['origin']}: {row['detail']}"
                 )
     if problems:
         problems.append("Mend the data, or allow more with max_bad=SHARE (1 allows all); finished shards are kept.")
@@ -208,7 +209,9 @@ def _manifest(
                     for split, shards in published.get(entry.config, {}).items()
                 },
                 "bad": dict(sorted(Counter(row["reason"] for row in bad[entry.config]).items())),
-                "missing_images": pc.count_distinct(pa.chunked_array(task.compiled.missing_images, pa.string())).as_py(),
+                "missing_images": pc.count_distinct(
+                    pa.chunked_array(task.compiled.missing_images, pa.string())
+                ).as_py(),
                 "dropped_images": dict(sorted(task.compiled.dropped_images.items())),
             }
         else:

@@ -20,8 +20,8 @@ from instruct.digest import digest_batch
 from instruct.images.folder import ImageFolder
 from instruct.prompts.template import CompiledTemplate
 from instruct.reasons import Reason
-from instruct.specs.records import RecordQueries
 from instruct.specs.recipe import Recipe
+from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import TaskEntry
 
 
@@ -135,9 +135,9 @@ def _settle_images(
             reasons.setdefault(row, (fault, paths[int(index)].as_py()))
         else:
             compiled.dropped_images[str(fault)] += 1
-    for row in np.flatnonzero(after == 0 if wanted == "any" else before != wanted):
+    for row in np.flatnonzero(after == 0 if wanted == "any" else before != wanted).tolist():
         reason = Reason.NO_IMAGE if before[row] == 0 else Reason.IMAGE_COUNT
-        reasons.setdefault(int(row), (reason, f"{before[row]} images; the template places {wanted}"))
+        reasons.setdefault(row, (reason, f"{before[row]} images; the template places {wanted}"))
 
     for row, (reason, detail) in sorted(reasons.items()):
         compiled.bad.append(

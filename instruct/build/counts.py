@@ -67,7 +67,7 @@ def count_shards(folder: Path, tasks: Iterable[Mapping[str, Any]]) -> Counts:
             examples[split] += records
             for kind, values in distinct.items():
                 everything[split][kind].append(values)
-    total = {
+    total: dict[str, Count] = {
         split: Count(
             examples[split], len(_union(everything[split]["images"])), len(_union(everything[split]["studies"]))
         )

@@ -57,7 +57,12 @@ def _end_with_parent() -> None:
     """Let a worker end when the build is killed: it would wait for jobs for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+        def wait() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=wait, daemon=True).start()
 
 
 def _finished(running: dict[Future[ShardResult], Job]) -> list[ShardResult]:

@@ -30,7 +30,8 @@ def write_bytes(path: Path, content: Any) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise DataError(
-            f"{path}: cannot be written: {error.strerror}. What is finished is kept; make room and run the same command again"
+            f"{path}: cannot be written: {error.strerror}."
+            " What is finished is kept; make room and run the same command again"
         ) from None
 
 
@@ -66,7 +67,8 @@ def locked(path: Path) -> Iterator[None]:
         except OSError:
             file.seek(0)
             raise UsageError(
-                f"{path.parent.parent}: another build is writing into this folder (process {file.read().strip() or '?'});"
+                f"{path.parent.parent}: another build is writing into this folder"
+                f" (process {file.read().strip() or '?'});"
                 " wait for it, or choose another --out"
             ) from None
         file.truncate(0)

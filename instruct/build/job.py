@@ -26,7 +26,8 @@ _BATCH_ROWS = 2000
 _CODE = tuple(
     f"instruct.{name}"
     for name in (
-        "build.job", "build.schema", "prompts.conversation", "prompts.dialect", "prompts.filters", "prompts.language", "prompts.marks", "prompts.menu",
+        "build.job", "build.schema", "prompts.conversation", "prompts.dialect", "prompts.filters", "prompts.language",
+        "prompts.marks", "prompts.menu",
         "prompts.render", "prompts.template", "specs.records",
     )
 )  # fmt: skip
@@ -72,7 +73,7 @@ class Job:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Everything that decides the shard's bytes, by name: the key is its digest, a plan's reasons its differences."""
+        """Everything that decides the shard's bytes, by name; the key is its digest."""
         return {
             "config": self.config,
             "split": self.split,

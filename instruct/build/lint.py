@@ -101,7 +101,8 @@ def lint_template(template: CompiledTemplate) -> list[str]:
         for number, line in enumerate(text.splitlines(), 1):
             for match in _SINGLE_BRACES.finditer(line):
                 problems.append(
-                    f"{path}:{number}:{match.start() + 1}: {match[0]} prints as it stands; write {{{{ {match[0][1:-1].strip()} }}}}"
+                    f"{path}:{number}:{match.start() + 1}: {match[0]} prints as it stands;"
+                    f" write {{{{ {match[0][1:-1].strip()} }}}}"
                 )
     declared = template.declarations
     for number, variant in enumerate(template.variants):
@@ -162,9 +163,7 @@ def _lint_rendering(entry: TaskEntry, queries: RecordQueries, template: Compiled
             for turn in turns:
                 text = turn["value"]
                 if text != text.strip() or "  " in text:
-                    problems.append(
-                        f"{template.source.path}:{line}:1: variant {number}: stray white space in {text!r}"
-                    )
+                    problems.append(f"{template.source.path}:{line}:1: variant {number}: stray white space in {text!r}")
     return list(dict.fromkeys(problems))
 
 

@@ -58,7 +58,8 @@ class OutputFolder:
             )
         if self.manifest and self.manifest.get("format") != FORMAT:
             raise UsageError(
-                f"{self.path}: was written in format {self.manifest.get('format')}; this release writes {FORMAT}. Remove it"
+                f"{self.path}: was written in format {self.manifest.get('format')};"
+                f" this release writes {FORMAT}. Remove it"
             )
         if owner is None and self.path.exists():
             others = sorted(path.name for path in self.path.iterdir() if path.name != ".build")

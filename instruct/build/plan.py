@@ -112,8 +112,8 @@ def select(recipe: Recipe, data_root: Path | None, spec_folders: Sequence[Path] 
     needed = {name for entry in entries for name in (entry.spec.source, entry.namespace, *entry.spec.reads)}
     roots = {}
     for name in sorted(needed):
-        choice = recipe.sources.get(name)
-        root = find_root(get_source(name), data_root, choice.root if choice else None)
+        given = recipe.sources[name].root if name in recipe.sources else None
+        root = find_root(get_source(name), data_root, given)
         if root is not None:
             roots[name] = root
     selection = Selection(recipe, entries, roots, template_folders(spec_folders))
@@ -245,7 +245,9 @@ def _plan_spec(
             file = output.records_file(entry.config)
             file.parent.mkdir(parents=True, exist_ok=True)
             compiled = compile_task(entry, queries, template, recipe, folders, file)
-            yield _plan_task(entry, template, compiled, _facts(entry, sources, template, recipe), recipe, folders, file, output)
+            yield _plan_task(
+                entry, template, compiled, _facts(entry, sources, template, recipe), recipe, folders, file, output
+            )
     del tables
     sources.keep_only({held for spec in later for held in (spec.source, *spec.reads)})
 

@@ -49,9 +49,7 @@ def command(
     click.echo((result.out / "counts.md").read_text("utf-8"))
     for line in notes(result.manifest):
         click.echo(line)
-    rendered = (
-        "nothing to render: every shard is up to date" if not result.built else f"{result.built} shards rendered"
-    )
+    rendered = "nothing to render: every shard is up to date" if not result.built else f"{result.built} shards rendered"
     click.echo(f"{rendered}, {result.reused} reused, {result.dropped} dropped: {result.out}")
 
 
@@ -71,7 +69,8 @@ def notes(manifest: dict[str, Any]) -> list[str]:
             lines.append(f"{name}: {number:,} images left out of records that stay: {reason}")
         if task.get("missing_images"):
             lines.append(
-                f"{name}: {task['missing_images']:,} images are referred to and not on disk (images.missing=drop leaves them out)"
+                f"{name}: {task['missing_images']:,} images are referred to and not on disk"
+                " (images.missing=drop leaves them out)"
             )
         found = {split: task["splits"].get(split, {}).get("records", 0) for split in task["expect"]}
         if not task.get("absent") and found != task["expect"]:

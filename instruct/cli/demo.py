@@ -12,9 +12,7 @@ from instruct.cli.progress import progress
 
 
 @click.command("demo")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder to fill."
-)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder to fill.")
 @click.option("--studies", type=click.IntRange(20), default=200, show_default=True, help="Studies per source.")
 @click.option("--all", "everything", is_flag=True, help="Every source and row, not only OpenI and REX-Gradient.")
 @options.workers

@@ -12,7 +12,8 @@ import instruct
 from instruct.errors import UserError
 
 _COMMANDS = (
-    "demo", "sources", "synth", "lint", "plan", "build", "verify", "counts", "show", "evaluate", "leaderboard", "schema",
+    "demo", "sources", "synth", "lint", "plan", "build", "verify", "counts", "show", "evaluate", "leaderboard",
+    "schema",
 )  # fmt: skip
 
 EXIT_CODES = """\

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,11 +20,16 @@ def command(names: tuple[str, ...], data_root: Path | None, as_json: bool) -> No
     from instruct.build.roots import find_root
     from instruct.sources import get_source, source_names
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in names or source_names():
         source = get_source(name)
         root = find_root(source, data_root)
-        row = {"name": name, "title": source.title, "homepage": source.homepage, "root": str(root) if root else None}
+        row: dict[str, Any] = {
+            "name": name,
+            "title": source.title,
+            "homepage": source.homepage,
+            "root": str(root) if root else None,
+        }
         if names or as_json:
             row |= {
                 "files": [
@@ -59,7 +65,7 @@ def _described(field: object) -> str:
     return f"{field.type}: {(field.metadata or {}).get(b'description', b'').decode()}"  # type: ignore[attr-defined]
 
 
-def _print_details(row: dict[str, object]) -> None:
+def _print_details(row: dict[str, Any]) -> None:
     files, tables, views, options = row["files"], row["tables"], row["views"], row["options"]
     assert (
         isinstance(files, list) and isinstance(tables, dict) and isinstance(views, dict) and isinstance(options, dict)

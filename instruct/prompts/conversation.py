@@ -85,7 +85,9 @@ def parse_conversations(text: str) -> Conversations:
     for number in range(int(placed.max(initial=0))):
         raw = raw.replace(image_mark(number).encode(), _IMAGE_TEXT)
     length_of_turn = np.bincount(turn, weights=lengths + len(_IMAGE_TEXT) * is_image, minlength=int(is_turn.sum()))
-    values = _strings(raw.translate(None, CONTROL_BYTES) if placed.any() else text_data, length_of_turn.astype(np.int64))
+    values = _strings(
+        raw.translate(None, CONTROL_BYTES) if placed.any() else text_data, length_of_turn.astype(np.int64)
+    )
     turns = pa.StructArray.from_arrays([_SENDER_NAMES.take(pa.array(code[is_turn])), values], fields=list(TURN_TYPE))
     return Conversations(
         messages=_messages(text_data, code, lengths, is_image, is_turn, turn, turns_of_example),
@@ -127,14 +129,10 @@ def _messages(
     return pa.ListArray.from_arrays(_offsets(turns_of_example), messages)
 
 
-def _strings(
-    data: npt.NDArray[np.uint8], lengths: _Ints, valid: npt.NDArray[np.bool_] | None = None
-) -> pa.StringArray:
+def _strings(data: bytes, lengths: _Ints, valid: npt.NDArray[np.bool_] | None = None) -> pa.StringArray:
     bits = None if valid is None or valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
     nulls = 0 if bits is None or valid is None else int((~valid).sum())
-    return pa.StringArray.from_buffers(
-        len(lengths), _offset_buffer(lengths), pa.py_buffer(data), bits, nulls
-    )
+    return pa.StringArray.from_buffers(len(lengths), _offset_buffer(lengths), pa.py_buffer(data), bits, nulls)
 
 
 def _offset_buffer(lengths: _Ints) -> pa.Buffer:

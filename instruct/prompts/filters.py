@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,4 +25,15 @@ def sentence(text: str) -> str:
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
 
 
-FILTERS: dict[str, Callable[..., Any]] = {"listing": listing, "sentence": sentence, "menu": menu, "chosen": chosen}
+def as_json(value: Any) -> str:
+    """Texts, numbers and lists of them as JSON on one line, letters outside ASCII as they are."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "listing": listing,
+    "sentence": sentence,
+    "json": as_json,
+    "menu": menu,
+    "chosen": chosen,
+}

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from jinja2 import nodes
 from jinja2.ext import Extension
@@ -62,7 +61,7 @@ class Declarations:
 class ConversationExtension(Extension):
     """Parses the tags into marked ``Scope`` nodes and :class:`Declarations`, which the compiler then takes apart."""
 
-    tags: ClassVar[set[str]] = {"images", "inputs", "target", "variant", *ROLES}
+    tags = {"images", "inputs", "target", "variant", *ROLES}  # noqa: RUF012 - the base class declares it so
 
     def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
         """Parse one tag."""

@@ -119,8 +119,7 @@ def render_records(
     empty = np.unique(each[conversations.empty_answer])
     if len(empty):
         faults += [
-            Fault(int(row), Reason.EMPTY_TARGET, f"{', '.join(template.declarations.target)} is empty")
-            for row in empty
+            Fault(int(row), Reason.EMPTY_TARGET, f"{', '.join(template.declarations.target)} is empty") for row in empty
         ]
         good[empty] = False
         rows = np.flatnonzero(good)

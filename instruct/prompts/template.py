@@ -240,9 +240,7 @@ class CompiledTemplate:
     def _row_names(self) -> list[str]:
         return [_VARIANT, "images", "image_count", *self.columns]
 
-    def render(
-        self, variants: Sequence[int], image_counts: Sequence[int], columns: Mapping[str, Sequence[Any]]
-    ) -> str:
+    def render(self, variants: Sequence[int], image_counts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> str:
         """Render a batch as one marked text (see :mod:`instruct.prompts.marks`).
 
         Args:

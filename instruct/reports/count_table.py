@@ -70,9 +70,7 @@ def _in_order(counts: Counts) -> list[tuple[str, dict[str, Count]]]:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     # Heads are two wider than their text, as in the published file.
-    widths = [
-        max(len(head) + 2 if head else 0, *(len(row[index]) for row in rows)) for index, head in enumerate(heads)
-    ]
+    widths = [max(len(head) + 2 if head else 0, *(len(row[index]) for row in rows)) for index, head in enumerate(heads)]
 
     def line(texts: Sequence[str]) -> str:
         return "| " + " | ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)) + " |"

@@ -10,7 +10,9 @@ import csv
 import gzip
 import tarfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from lxml import etree
@@ -60,15 +62,15 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     Raises:
         DataError: a report is cut off, is no OpenI report, lacks its sections, or two reports have one id.
     """
-    rows = sorted((_report(place, xml) for place, xml in _documents(files)), key=lambda row: int(str(row["number"])))
-    for first, second in zip(rows, rows[1:], strict=False):
+    rows = sorted((_report(place, xml) for place, xml in _documents(files)), key=lambda row: int(row["number"]))
+    for first, second in pairwise(rows):
         if first["study"] == second["study"]:
             raise DataError(f"{second['origin']}: report {second['study']} stands also in {first['origin']}")
     views = _views(files)
     images = [
         {"image": image, "study": row["study"], "position": position, "view": views.get(image.removesuffix(".png"))}
         for row in rows
-        for position, image in enumerate(row["images"], 1)  # type: ignore[arg-type,var-annotated]
+        for position, image in enumerate(row["images"], 1)
     ]
     return {
         "studies": pa.Table.from_pylist(rows, STUDIES.schema),
@@ -97,14 +99,12 @@ def _documents(files: Files) -> Iterator[tuple[str, bytes]]:
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True)
 
 
-def _report(place: str, xml: bytes) -> dict[str, object]:
+def _report(place: str, xml: bytes) -> dict[str, Any]:
     try:
         root = etree.fromstring(xml, _PARSER)
     except etree.XMLSyntaxError as error:
         line = error.lineno or 1
-        raise DataError(
-            f"{place}:{line}: malformed XML ({error.msg}); the file may be cut off, get it again"
-        ) from None
+        raise DataError(f"{place}:{line}: malformed XML ({error.msg}); the file may be cut off, get it again") from None
     identifier = root.find("uId")
     study = identifier.get("id", "") if identifier is not None else ""
     if root.tag != "eCitation" or not study.startswith("CXR") or not study[3:].isdecimal():

@@ -17,8 +17,21 @@ from instruct.sources.base import Source
 GROUP = "cxr_instruct.sources"
 
 _MODULES = {
+    "mimic_cxr": "instruct.sources.mimic_cxr",
+    "chestxray14": "instruct.sources.chestxray14",
+    "chexpert": "instruct.sources.chexpert",
+    "mimic_cxr_vqa": "instruct.sources.mimic_cxr_vqa",
+    "mimic_diff_vqa": "instruct.sources.mimic_diff_vqa",
+    "mimic_nle": "instruct.sources.mimic_nle",
+    "ms_cxr": "instruct.sources.ms_cxr",
+    "ms_cxr_t": "instruct.sources.ms_cxr_t",
     "openi": "instruct.sources.openi",
+    "rad_restruct": "instruct.sources.rad_restruct",
+    "radgraph": "instruct.sources.radgraph",
+    "radnli": "instruct.sources.radnli",
+    "radqa": "instruct.sources.radqa",
     "rexgradient": "instruct.sources.rexgradient",
+    "rexval": "instruct.sources.rexval",
 }
 
 

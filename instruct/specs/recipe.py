@@ -27,8 +27,8 @@ class Images(StrictModel):
 
     missing: Literal["keep", "drop"] = Field(
         default="keep",
-        description="An image that is not on disk: keep refers to it all the same and counts it; drop leaves it out, and "
-        "the record too where none is left or the task needs them all.",
+        description="An image that is not on disk: keep refers to it all the same and counts it; drop leaves it out, "
+        "and the record too where none is left or the task needs them all.",
     )
     check: Literal["exists", "decode"] = Field(
         default="exists", description="exists looks for the file; decode also decodes every image once (slow)."

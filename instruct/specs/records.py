@@ -107,9 +107,7 @@ class RecordQueries:
     def __enter__(self) -> RecordQueries:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._connection.close()
 
     def columns(self, entry: TaskEntry) -> dict[str, str]:
@@ -185,7 +183,7 @@ class RecordQueries:
 
     def _parse(self, entry: TaskEntry) -> list[duckdb.Statement]:
         try:
-            return self._connection.extract_statements(_query(entry))
+            return list(self._connection.extract_statements(_query(entry)))
         except duckdb.Error as error:
             raise _explain(entry, error, wrapped=False) from None
 

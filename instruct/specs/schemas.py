@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from instruct.specs.recipe import Recipe
 from instruct.specs.task_spec import TaskSpec
 
-_MODELS = {"task_spec": TaskSpec, "recipe": Recipe}
+_MODELS: dict[str, type[BaseModel]] = {"task_spec": TaskSpec, "recipe": Recipe}
 
 
 def json_schema(kind: str) -> dict[str, Any]:

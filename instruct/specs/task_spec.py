@@ -55,8 +55,8 @@ class TaskSpec(StrictModel):
     )
     reads: list[str] = Field(
         default_factory=list,
-        description="Other sources whose tables the queries use, as <source>.<table>; without them on disk the tasks are "
-        "absent.",
+        description="Other sources whose tables the queries use, as <source>.<table>; without them on disk the tasks "
+        "are absent.",
     )
     upstream: list[str] = Field(
         default_factory=list,

@@ -68,15 +68,15 @@ def macros(seed: int = 0, mentions_change: str = "substring") -> list[Macro]:
         Macro(
             "clean_report(text)",
             "A report section without what one study cannot show: sentences that tell of an earlier study go, 'again' "
-            "goes, 'new' becomes 'present' at a sentence's end and goes elsewhere. The published rule also cuts 'against' "
-            "to 'st'; this one looks for whole words.",
+            "goes, 'new' becomes 'present' at a sentence's end and goes elsewhere. The published rule also cuts "
+            "'against' to 'st'; this one looks for whole words.",
             "trim(regexp_replace(regexp_replace(regexp_replace(array_to_string(list_filter(string_split(text, '. '),"
             f" lambda sentence: NOT regexp_matches(lower(sentence), '{'|'.join(_EARLIER)}')), '. '),"
             r" '\s?\bagain\b', '', 'g'), '\bnew\.', 'present.', 'g'), '\bnew ', '', 'g'))",
         ),
         Macro(
             "capital(text)",
-            "A text with its first letter as a capital, the rest as it is: for answers that are published in lower case.",
+            "A text with its first letter as a capital, the rest as it is: for answers published in lower case.",
             "upper(left(text, 1)) || substr(text, 2)",
         ),
         Macro(

@@ -93,7 +93,7 @@ def _suggestion(location: Location, model: type[BaseModel]) -> str:
     fields: list[str] = sorted(model.model_fields)
     for part in location[:-1]:
         field = model.model_fields.get(part) if isinstance(part, str) else None
-        inner = [item for item in _models(field.annotation)] if field is not None else []
+        inner = _models(field.annotation) if field is not None else []
         if inner:
             model, fields = inner[0], sorted(inner[0].model_fields)
     near = get_close_matches(str(location[-1]), fields, n=1)
@@ -156,7 +156,7 @@ def _walk(
     if isinstance(node, yaml.MappingNode):
         seen: dict[Hashable, int] = {}
         for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = loader.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
             if key in seen:
                 column = key_node.start_mark.column + 1
