@@ -21,7 +21,7 @@ from instruct.images.folder import ImageFolder
 from instruct.prompts.template import CompiledTemplate
 from instruct.reasons import Reason
 from instruct.specs.recipe import Recipe
-from instruct.specs.records import RecordQueries
+from instruct.specs.records import RecordQueries, namespaces
 from instruct.specs.task_spec import TaskEntry
 
 
@@ -44,7 +44,7 @@ class CompiledTask:
         slices: the shards to come.
         bad: records left out for their images: id, split, reason, detail, origin.
         missing_images: paths that are referred to and not on disk, with ``images.missing: keep``; distinct in a batch.
-        namespaces: sources that the records' keys belong to.
+        namespaces: sources that the records' images belong to.
         dropped_images: images left out of records that stay, by reason.
     """
 
@@ -83,7 +83,7 @@ def compile_task(
         for records in queries.records(entry, template.columns, recipe.shard_rows):
             split = records.column("split")[0].as_py()
             compiled.records[split] += len(records)
-            compiled.namespaces |= _namespaces(entry, records)
+            compiled.namespaces |= set(pc.unique(namespaces(records, entry.namespace)[1]).to_pylist())
             if template.declarations.images != "none":
                 records = _settle_images(entry, records, template.declarations.images, recipe, folders, compiled)
             if not len(records):
@@ -96,12 +96,6 @@ def compile_task(
         if writer is not None:
             writer.close()
     return compiled
-
-
-def _namespaces(entry: TaskEntry, records: pa.RecordBatch) -> set[str]:
-    if "namespace" not in records.schema.names:
-        return {entry.namespace}
-    return set(pc.unique(pc.fill_null(records.column("namespace"), entry.namespace)).to_pylist())
 
 
 def _settle_images(
@@ -184,11 +178,13 @@ def _faults(
         codes = np.array([_CODES[fault] for fault in folder.faults(encoded.dictionary.to_pylist())], np.int8)
         return codes[np.asarray(encoded.indices)] if len(some) else codes
 
-    if "namespace" not in records.schema.names:
-        return look_up(entry.namespace, paths)
-    namespaces = pc.fill_null(records.column("namespace"), entry.namespace).take(pa.array(rows))
+    held_by = namespaces(records, entry.namespace)[1]
+    sources = sorted(pc.unique(held_by).to_pylist())
+    if len(sources) == 1:
+        return look_up(sources[0], paths)
+    held_by = held_by.take(pa.array(rows))
     faults = np.zeros(len(paths), np.int8)
-    for namespace in sorted(pc.unique(namespaces).to_pylist()):
-        here = pc.equal(namespaces, namespace)
+    for namespace in sources:
+        here = pc.equal(held_by, namespace)
         faults[np.asarray(here)] = look_up(namespace, paths.filter(here))
     return faults

@@ -59,7 +59,7 @@ def count_shards(folder: Path, tasks: Iterable[Mapping[str, Any]]) -> Counts:
             keys: dict[str, list[pa.Array]] = {"images": [], "studies": []}
             for shard in shards:
                 held = _keys(folder / shard["file"])
-                records += pc.count_distinct(pc.struct_field(held, "record")).as_py()
+                records += _runs(pc.struct_field(held, "record"))
                 for kind, found in keys.items():
                     found += [pc.unique(chunk.flatten()) for chunk in pc.struct_field(held, kind).chunks]
             distinct = {kind: _union(found) for kind, found in keys.items()}
@@ -74,6 +74,12 @@ def count_shards(folder: Path, tasks: Iterable[Mapping[str, Any]]) -> Counts:
         for split in SPLITS
     }
     return Counts(rows, total)
+
+
+def _runs(records: pa.ChunkedArray) -> int:
+    """Number of records: the variants of one record stand next to each other."""
+    changes = pc.sum(pc.not_equal(records[1:], records[:-1])).as_py() or 0
+    return changes + bool(len(records))
 
 
 def _keys(file: Path) -> pa.ChunkedArray:

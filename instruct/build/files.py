@@ -3,36 +3,72 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from instruct.errors import DataError, UsageError
 
 
-def write_bytes(path: Path, content: Any) -> None:
-    """Write a file through a temporary name: synced to disk, then renamed.
+class HashingFile(io.RawIOBase):
+    """A file being written, and the digest and size of what has been written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        """Yes: nothing else can be done with it."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Append bytes."""
+        self._digest.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of everything written so far."""
+        return self._digest.hexdigest()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[HashingFile]:
+    """Write a file through a temporary name: synced to disk, then renamed, when the block ends without an error.
 
     Raises:
         DataError: no space is left, or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(content)
+            yield HashingFile(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(
-            f"{path}: cannot be written: {error.strerror}."
-            " What is finished is kept; make room and run the same command again"
-        ) from None
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise DataError(
+                f"{path}: cannot be written: {error.strerror or error}."
+                " What is finished is kept; make room and run the same command again"
+            ) from None
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all (see :func:`writing`)."""
+    with writing(path) as file:
+        file.write(content)
 
 
 def write_json(path: Path, value: Any) -> None:

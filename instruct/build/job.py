@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from instruct.build.files import write_bytes
+from instruct.build.files import writing
 from instruct.build.schema import shard_schema
-from instruct.digest import digest_bytes, digest_code, digest_json
+from instruct.digest import digest_code, digest_json
 from instruct.prompts.render import Fault, Rendered, choose_variants, render_records
 from instruct.prompts.template import CompiledTemplate, TemplateSource, compile_template
-from instruct.specs.records import VARIANT_HASH
+from instruct.specs.records import CONTRACT_NAMES, VARIANT_HASH, namespaces
 
 # Records rendered together, and rows of a record batch in the shard: enough to forget the cost of a call, few enough
 # to stay in the processor's cache.
@@ -26,9 +26,9 @@ _BATCH_ROWS = 2000
 _CODE = tuple(
     f"instruct.{name}"
     for name in (
-        "build.job", "build.schema", "prompts.conversation", "prompts.dialect", "prompts.filters", "prompts.language",
-        "prompts.marks", "prompts.menu",
-        "prompts.render", "prompts.template", "specs.records",
+        "build.job", "build.schema", "polygons", "prompts.conversation", "prompts.dialect", "prompts.filters",
+        "prompts.language", "prompts.marks", "prompts.menu", "prompts.notation", "prompts.render", "prompts.template",
+        "regions", "specs.records",
     )
 )  # fmt: skip
 
@@ -138,27 +138,25 @@ def run(job: Job, staged: Path) -> ShardResult:
         OSError: the shard cannot be written.
     """
     template = compile_template(job.template, job.dialect)
-    sink = pa.BufferOutputStream()
     examples, bad = 0, []
-    with pa.memory_map(job.records) as file, pa.ipc.new_stream(sink, shard_schema()) as writer:
+    with pa.memory_map(job.records) as file, writing(staged) as shard:
         records = pa.ipc.open_file(file).get_batch(job.batch)
-        for start in range(0, len(records), _BATCH_ROWS):
-            piece = records.slice(start, _BATCH_ROWS)
-            rendered = _render(job, template, piece)
-            batch = _examples(job, rendered, piece)
-            examples += len(batch)
-            bad += [_bad(piece, fault) for fault in rendered.faults]
-            writer.write_batch(batch)
+        with pa.ipc.new_stream(pa.PythonFile(shard, "w"), shard_schema()) as writer:
+            for start in range(0, len(records), _BATCH_ROWS):
+                piece = records.slice(start, _BATCH_ROWS)
+                rendered = _render(job, template, piece)
+                batch = _examples(job, rendered, piece)
+                examples += len(batch)
+                bad += [_bad(piece, fault) for fault in rendered.faults]
+                writer.write_batch(batch)
         rows = len(records)
-    content = sink.getvalue()
-    write_bytes(staged, content)
     return ShardResult(
         key=job.key,
         facts=job.facts,
         records=rows - len(bad),
         examples=examples,
-        bytes=len(content),
-        sha256=digest_bytes(memoryview(content)),
+        bytes=shard.size,
+        sha256=shard.sha256,
         bad=bad,
     )
 
@@ -183,19 +181,18 @@ def _render(job: Job, template: CompiledTemplate, records: pa.RecordBatch) -> Re
 
 def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.RecordBatch:
     schema = shard_schema()
-    kept = records.take(pa.array(rendered.rows))
+    kept = records.select([name for name in records.schema.names if name in CONTRACT_NAMES])
+    if len(rendered.rows) != len(records) or job.variants != 1:
+        kept = kept.take(pa.array(rendered.rows))
     count = len(kept)
 
     variants = pa.array(rendered.variants, pa.int32())
     identifier = kept.column("id")
     if job.variants != 1:
         identifier = pc.binary_join_element_wise(identifier, variants.cast(pa.string()), "#")
-    if "namespace" in kept.schema.names:
-        namespace = pc.fill_null(kept.column("namespace"), job.namespace)
-    else:
-        namespace = _constant(job.namespace, count)
+    namespace, image_namespace = namespaces(kept, job.namespace)
     paths = kept.column("images") if "images" in kept.schema.names else _empty_lists(count, pa.string())
-    image_keys = _prefixed(namespace, paths)
+    image_keys = _prefixed(image_namespace, paths)
     keys = pa.StructArray.from_arrays(
         [
             kept.column("id"),
@@ -225,7 +222,7 @@ def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.Recor
         identifier,
         _constant(job.task, count),
         _constant(job.dataset, count),
-        _images(job, namespace, paths, schema.field("images").type.value_type),
+        _images(job, image_namespace, paths, schema.field("images").type.value_type),
         rendered.conversations.messages,
         rendered.conversations.conversations,
         lists("regions"),

@@ -51,10 +51,33 @@ CONTRACT: tuple[tuple[str, str, pa.DataType, bool, str], ...] = (
     ("options", "VARCHAR[]", pa.list_(pa.string()), False, "choices; the builder orders them by keyed hash"),
     ("answers", "VARCHAR[]", pa.list_(pa.string()), False, "the right choices, or accepted answers"),
     ("namespace", "VARCHAR", pa.string(), False, "source that this record's keys belong to, where records differ"),
+    (
+        "image_namespace",
+        "VARCHAR",
+        pa.string(),
+        False,
+        "source whose folder holds the images, where it is not that of the other keys",
+    ),
 )
-_CONTRACT_NAMES = frozenset(name for name, *_ in CONTRACT)
+CONTRACT_NAMES = frozenset(name for name, *_ in CONTRACT)
 
 VARIANT_HASH = "_variant_hash"
+
+
+def namespaces(records: pa.RecordBatch, default: str) -> tuple[pa.Array, pa.Array]:
+    """Source that each record's patient and studies belong to, and source that its images belong to.
+
+    Args:
+        records: records of one task.
+        default: the task's namespace, for records that name none.
+    """
+
+    def given(column: str, otherwise: pa.Array) -> pa.Array:
+        return pc.coalesce(records.column(column), otherwise) if column in records.schema.names else otherwise
+
+    keys = given("namespace", pa.repeat(pa.scalar(default, pa.string()), len(records)))
+    return keys, given("image_namespace", keys)
+
 
 # Choices in an order that depends on the record and the choice alone.
 _SHUFFLED = (
@@ -167,7 +190,7 @@ class RecordQueries:
         """
         columns = self.columns(entry)
         names = [name for name, *_ in CONTRACT if name in columns] + [
-            name for name in fields if name not in _CONTRACT_NAMES
+            name for name in fields if name not in CONTRACT_NAMES
         ]
         order = " ".join(f"WHEN '{split}' THEN {number}" for number, split in enumerate(SPLITS))
         wanted = ", ".join(_SHUFFLED if name == "options" else f'"{name}"' for name in names)
