@@ -32,9 +32,9 @@ TASKS = {
     "summarization": "Summarize these findings into an impression:\n{{ findings }}",
 }
 CHANGE = (
-    "new change unchanged prior stable interval previous again increased improve remain worse persistent remov decrease "
-    "similar earlier recurrence redemonstrate"
-).split()
+    "new", "change", "unchanged", "prior", "stable", "interval", "previous", "again", "increased", "improve", "remain",
+    "worse", "persistent", "remov", "decrease", "similar", "earlier", "recurrence", "redemonstrate",
+)  # fmt: skip
 RANKS = {"PA": 0, "POSTERO_ANTERIOR": 1, "AP": 2, "ANTERO_POSTERIOR": 3, "AP AXIAL": 4, "UNKNOWN": 6, "LATERAL": 8}
 
 
@@ -48,7 +48,12 @@ def read_studies(data: Path) -> list[dict[str, Any]]:
         for key, record in orjson.loads(text.replace(b": NaN", b": null")).items():
             views = [RANKS.get(view or "UNKNOWN", 5) for view in record["ImageViewPosition"]]
             image = record["ImagePath"][views.index(min(views))]
-            row = {"id": key, "split": split, "patient": record["PatientID"], "image": str(data / "rexgradient" / image[3:])}
+            row = {
+                "id": key,
+                "split": split,
+                "patient": record["PatientID"],
+                "image": str(data / "rexgradient" / image[3:]),
+            }
             row |= {"date": str(record["StudyDate"]), "comparison": record["Comparison"] not in (None, "None", "None.")}
             row |= {"findings": record["Findings"] or "", "impression": record["Impression"] or ""}
             rows.append(row)
@@ -126,7 +131,10 @@ def run_pandas(data: Path, out: Path) -> None:
                     examples.append({"id": study["id"], **make_example(task, template, study)})
             table = pa.Table.from_pylist(examples)
             (out / task).mkdir(parents=True, exist_ok=True)
-            with pa.OSFile(str(out / task / f"{split}.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+            with (
+                pa.OSFile(str(out / task / f"{split}.arrow"), "wb") as file,
+                pa.ipc.new_stream(file, table.schema) as writer,
+            ):
                 writer.write_table(table)
 
 
@@ -178,7 +186,9 @@ def main() -> None:
     parser.add_argument("--way")
     options = parser.parse_args()
     if options.way:
-        {"map": run_map, "pandas": run_pandas, "floor": run_floor}[options.way](options.data, options.work / options.way)
+        {"map": run_map, "pandas": run_pandas, "floor": run_floor}[options.way](
+            options.data, options.work / options.way
+        )
         return
     data = options.data or options.work / f"data-{options.studies}"
     if not data.is_dir():

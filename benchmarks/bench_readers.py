@@ -1,0 +1,100 @@
+"""Speed of every reader beside the plain parse of its files, in one run.
+
+    python benchmarks/bench_readers.py [--studies 2000] [--runs 5] [--only openi,siim]
+
+The plain parse is what any reader has to do at least: pyarrow's CSV reader with its own guess of types, orjson, lxml, the
+bytes of a text file; nothing is made of the result. Both are timed in this process, in turns, on a made-up corpus; the ratio is
+plain parse over reader, medians, so 1 would be as fast as the parse alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import tarfile
+import time
+from pathlib import Path
+
+import orjson
+from lxml import etree
+from pyarrow import csv
+
+from instruct.sources import Files, get_source
+from instruct.synth import SOURCES, write
+
+
+def parse(path: Path) -> None:
+    """The plain parse of one file."""
+    name = path.name.removesuffix(".gz")
+    if name.endswith((".csv", ".tsv")):
+        csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True))
+    elif name.endswith(".json"):
+        content = path.read_bytes()
+        try:
+            orjson.loads(content.replace(b": NaN", b": null"))
+        except orjson.JSONDecodeError:
+            if b"\n{" in content:
+                parse_lines(content)
+            else:
+                json.loads(content)
+    elif name.endswith(".jsonl"):
+        parse_lines(path.read_bytes())
+    elif name.endswith(".xml"):
+        etree.fromstring(path.read_bytes())
+    elif name.endswith(".tgz"):
+        with tarfile.open(path) as archive:
+            for member in archive:
+                content = archive.extractfile(member)
+                if content is not None:
+                    etree.parse(io.BytesIO(content.read()))
+    else:
+        path.read_bytes()
+
+
+def parse_lines(content: bytes) -> None:
+    """JSON lines."""
+    for line in content.splitlines():
+        if line:
+            orjson.loads(line)
+
+
+def measure(name: str, files: Files, runs: int) -> tuple[float, float]:
+    """Median seconds of the plain parse and of the reader."""
+    source = get_source(name)
+    plain, read = [], []
+    for _ in range(runs):
+        start = time.perf_counter()
+        for path in files.all():
+            parse(path)
+        middle = time.perf_counter()
+        source.tables_of(files, source.options())
+        plain.append(middle - start)
+        read.append(time.perf_counter() - middle)
+    return statistics.median(plain), statistics.median(read)
+
+
+def main() -> None:
+    """Measure every source that has a made-up corpus."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only")
+    parser.add_argument("--work", type=Path, default=Path("/tmp/cxr-instruct-bench"))
+    options = parser.parse_args()
+    root = options.work / f"readers-{options.studies}"
+    names = options.only.split(",") if options.only else list(SOURCES)
+    print("| source | files | MB | plain parse s | reader s | plain / reader |")
+    print("|:--|--:|--:|--:|--:|--:|")
+    for name in names:
+        if not (root / name).is_dir():
+            write(name, root / name, studies=options.studies, images=False)
+        files = get_source(name).find(root / name)
+        size = sum(path.stat().st_size for path in files.all()) / 1e6
+        plain, read = measure(name, files, options.runs)
+        print(f"| {name} | {len(files.all())} | {size:.1f} | {plain:.3f} | {read:.3f} | {plain / read:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""CXR-LT: long-tailed labels of MIMIC-CXR images, from the challenges of 2023 and 2024. Labels only.
+
+Layout: https://physionet.org/content/cxr-lt-iccv-workshop-cvamd/. Read is the labelled train table of 2023 or, where
+it is absent, that of 2024: one row per image, ids first, then one column per class with 1 or 0.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from instruct.sources.base import Files, Input, Options, Source, Table, column
+from instruct.sources.files import csv_columns, origins, read_csv
+from instruct.sources.mimic_cxr_images import refuse, refuse_repeated
+from instruct.sources.mimic_keys import numbered_keys
+
+NEW_CLASSES = (
+    "Calcification of the Aorta", "Emphysema", "Fibrosis", "Hernia", "Infiltration", "Mass", "Nodule",
+    "Pleural Thickening", "Pneumomediastinum", "Pneumoperitoneum", "Subcutaneous Emphysema", "Tortuous Aorta",
+)  # fmt: skip
+# Columns that say which image a row is about; every other column is a class.
+_IDS = ("dicom_id", "subject_id", "study_id", "ViewPosition", "ViewCodeSequence_CodeMeaning", "fpath", "path", "split")
+
+_text = pa.string()
+IMAGES = Table(
+    "One row per row of the table, in its order: an image of MIMIC-CXR.",
+    pa.schema(
+        [
+            column("row", pa.int32(), "number of the row, from 1", False),
+            column("dicom_id", _text, "name of the image in MIMIC-CXR", False),
+            column("study", _text, "s and the study_id of MIMIC-CXR; null where the cell is blank"),
+            column("patient", _text, "p and the subject_id of MIMIC-CXR", False),
+            column("classes", pa.list_(_text), "the classes that the table knows, in its order", False),
+            column("labels", pa.list_(_text), "the classes that are 1, in the table's order", False),
+            column("origin", _text, "file, and row in it", False),
+        ]
+    ),
+)
+
+
+def read(files: Files, options: Options) -> dict[str, pa.Table]:
+    """Read the train table.
+
+    Raises:
+        DataError: a column is missing, an id is no number, a label is neither 1 nor 0, or an image stands twice.
+    """
+    path = files["train"][0]
+    classes = [name for name in csv_columns(path) if name not in _IDS and name]
+    columns = {"dicom_id": _text, "subject_id": _text, "study_id": _text}
+    found = read_csv(path, columns | dict.fromkeys((*NEW_CLASSES, *classes), pa.float64()))
+    dicom = found["dicom_id"].combine_chunks()
+    refuse(path, pc.is_null(dicom), lambda row: "no dicom_id; expected one in each row")
+    refuse_repeated(path, dicom, "image")
+    labels = np.empty((len(found), len(classes)), bool)
+    for place, name in enumerate(classes):
+        wrong = pc.invert(pc.is_in(found[name], pa.array([0.0, 1.0])))
+        refuse(path, wrong, partial(_not_a_value, name, found[name]))
+        labels[:, place] = found[name].to_numpy() == 1
+    places = np.nonzero(labels)[1]
+    offsets = np.append(0, np.cumsum(labels.sum(axis=1)))
+    names = pa.array(classes, _text)
+    every = pa.ListArray.from_arrays(pa.array([0, len(classes)], pa.int32()), names)
+    table = pa.table(
+        {
+            "row": pa.array(np.arange(1, len(found) + 1), pa.int32()),
+            "dicom_id": dicom,
+            "study": _studies(path, found["study_id"].combine_chunks()),
+            "patient": numbered_keys(_whole(found["subject_id"].combine_chunks()), "p", path, "subject_id", 2),
+            "classes": every.take(pa.array(np.zeros(len(found), np.int64))),
+            "labels": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), names.take(pa.array(places))),
+            "origin": origins(files.relative(path), len(found)),
+        },
+    )
+    return {"images": table.cast(IMAGES.schema)}
+
+
+def _not_a_value(name: str, given: pa.ChunkedArray, row: int) -> str:
+    return f"{name} is {given[row]}; expected 1 or 0"
+
+
+def _whole(numbers: pa.Array) -> pa.Array:
+    """Numbers as texts, without the decimals that a blank elsewhere in the column gives them: ``59999901.0``."""
+    return pc.replace_substring_regex(numbers, pattern=r"\.0+$", replacement="")
+
+
+def _studies(path: Path, numbers: pa.Array) -> pa.Array:
+    """Study keys; null where the cell is blank."""
+    given = pc.is_valid(numbers)
+    keys = numbered_keys(pc.if_else(given, _whole(numbers), "50000000"), "s", path, "study_id", 2)
+    return pc.if_else(given, keys, None)
+
+
+_VERSIONS = ("", "2.0.0/", "1.1.0/", "1.0.0/")
+_TABLES = ("cxr-lt-2023/train.csv", "cxr-lt-2023/train_labeled.csv", "cxr-lt-2024/train_labeled.csv")
+
+SOURCE = Source(
+    name="cxr_lt",
+    title="CXR-LT (long-tailed labels of MIMIC-CXR)",
+    homepage="https://physionet.org/content/cxr-lt-iccv-workshop-cvamd/",
+    folders=("cxr_lt", "CXR-LT", "cxr-lt", "cxr-lt-iccv-workshop-cvamd"),
+    inputs=(
+        Input(
+            "train",
+            tuple(
+                f"{version}{table}{end}"
+                for table in (*_TABLES, "train.csv")
+                for version in _VERSIONS
+                if version or table != "train.csv"  # a train.csv right below a data root can be anybody's
+                for end in ("", ".gz")
+            ),
+            "Download it from https://physionet.org/content/cxr-lt-iccv-workshop-cvamd/ (credentialed access).",
+        ),
+    ),
+    image_folders=("files",),
+    tables={"images": IMAGES},
+    read=read,
+    modules=("instruct.sources.cxr_lt", "instruct.sources.mimic_cxr_images", "instruct.sources.mimic_keys"),
+)

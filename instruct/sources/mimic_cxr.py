@@ -1,0 +1,226 @@
+"""MIMIC-CXR and MIMIC-CXR-JPG: 377,110 images of 227,835 studies of 65,379 patients, with reports and CheXpert labels.
+
+Layout: https://physionet.org/content/mimic-cxr-jpg/ (tables, JPGs) and https://physionet.org/content/mimic-cxr/
+(reports). ``mimic_cxr_sectioned.csv`` is what the owners' script makes of the reports.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import Field
+
+from instruct.errors import DataError
+from instruct.sources.base import Files, Input, Options, Source, Table, View, column
+from instruct.sources.files import read_csv
+from instruct.sources.mimic_cxr_images import IMAGES, SPLITS, read_images, refuse, refuse_repeated, runs
+from instruct.sources.mimic_cxr_reports import OBTAIN_REPORTS, OBTAIN_SECTIONED, SECTIONS, read_sections
+from instruct.sources.mimic_keys import numbered_keys
+
+LABELS = (
+    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
+    "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
+)  # fmt: skip
+_FRONTAL = ("PA", "AP", "AP AXIAL", "AP LLD", "AP RLD", "PA RLD", "PA LLD")
+_LATERAL = ("LATERAL", "LL", "XTABLE LATERAL", "SWIMMERS")
+
+
+class MimicCxrOptions(Options):
+    """Options of the MIMIC-CXR reader."""
+
+    sections: Literal["auto", "csv", "reports", "none"] = Field(
+        default="auto",
+        description="Where the report sections come from. reports: all from the reports, sectioned by this package. "
+        "csv: from mimic_cxr_sectioned.csv; the indication, which that file lacks, from the reports where they are "
+        "there. auto: as csv where there is that file, else as reports; the reports must be there. none: no texts.",
+    )
+
+
+_text = pa.string()
+_LABEL = pa.struct([("label", _text), ("value", pa.float64())])
+STUDIES = Table(
+    "One row per study that has an image, ordered by patient and study.",
+    pa.schema(
+        [
+            column("study", _text, "s and the study_id; numbers are random, not in order of time", False),
+            column("patient", _text, "p and the subject_id", False),
+            column("split", _text, "train, val (validate) or test of the official split", False),
+            column("date", pa.date32(), "StudyDate of its earliest image"),
+            column("time", pa.float64(), "StudyTime of its earliest image, in seconds of the day"),
+            column("images", pa.list_(_text), "its images by position", False),
+            column("frontal_image", _text, "the first image that is a frontal view; null where there is none"),
+            column("lateral_image", _text, "the first image that is a lateral view; null where there is none"),
+            column(
+                "labels",
+                pa.list_(_LABEL),
+                "the 14 CheXpert labels in alphabetical order: 1, 0, -1 (uncertain) or null (not mentioned); null "
+                "where the study has no row in the label table",
+            ),
+            *(
+                column(name, _text, f"section {name}, on one line; null where missing or without a letter")
+                for name in SECTIONS
+            ),
+            column("origin", _text, "metadata file and row of its first image", False),
+        ]
+    ),
+)
+
+STUDIES_WITH_PRIOR = View(
+    "Every study with the study of the same patient that comes just before it, by date, time and study.",
+    "SELECT *, lag(struct_pack(study := study, images := images, date := date,"
+    " frontal_image := frontal_image, lateral_image := lateral_image))"
+    " OVER (PARTITION BY split, patient ORDER BY date NULLS FIRST, time NULLS FIRST, study) AS prior"
+    " FROM mimic_cxr.studies",
+)
+
+
+def read(files: Files, options: MimicCxrOptions) -> dict[str, pa.Table]:
+    """Read the tables and the reports into ``images`` and ``studies``.
+
+    Raises:
+        DataError: a file is malformed, an image has no split, a study has two patients or splits, or the texts are to
+            come from a file that is missing.
+    """
+    images = read_images(files)
+    starts, lengths = runs(images["study"])
+    studies = images.select(["study", "patient", "split", "origin"]).take(pa.array(starts))
+    _check(files, images, studies, starts, lengths)
+    date, time = _earliest(images, starts, lengths)
+    offsets = pa.array(np.append(starts, len(images)), pa.int32())
+    columns: dict[str, Any] = {
+        "date": date,
+        "time": time,
+        "images": pa.ListArray.from_arrays(offsets, images["image"].combine_chunks()),
+        "frontal_image": _first_of(images, starts, _FRONTAL),
+        "lateral_image": _first_of(images, starts, _LATERAL),
+        "labels": _labels(files["chexpert"][0], studies["study"].combine_chunks()),
+        **read_sections(files, options.sections, studies["study"].combine_chunks()),
+    }
+    columns |= {name: studies[name] for name in studies.column_names}
+    return {
+        "images": images,
+        "studies": pa.table([columns[name] for name in STUDIES.schema.names], schema=STUDIES.schema),
+    }
+
+
+def _check(
+    files: Files, images: pa.Table, studies: pa.Table, starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> None:
+    """Hold each study to one patient and one split."""
+    if pc.count_distinct(studies["study"]).as_py() != len(studies):
+        counts = pc.value_counts(studies["study"].combine_chunks())
+        study = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0].as_py()
+        places = studies.filter(pc.equal(studies["study"], study))
+        raise DataError(
+            f"{files.root}: study {study} has several patients, {', '.join(places['patient'].to_pylist())}"
+            f" ({', '.join(places['origin'].to_pylist())}); expected one"
+        )
+    split = np.asarray(pc.index_in(images["split"], pa.array(list(SPLITS.values()))))
+    mixed = np.flatnonzero(split != np.repeat(split[starts], lengths))
+    if len(mixed):
+        study = images["study"][int(mixed[0])]
+        raise DataError(f"{files['split'][0]}: study {study} has images in several splits; expected one")
+
+
+def _earliest(
+    images: pa.Table, starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """Date and time of each study's earliest image; images without a date come last."""
+    day = pc.fill_null(images["date"].cast(pa.int32()), 2**30).to_numpy().astype(np.float64)
+    moment = day * 86_400 + pc.fill_null(images["time"], 86_400).to_numpy()
+    study = np.repeat(np.arange(len(starts)), lengths)
+    rows = pa.array(np.lexsort((moment, study))[starts])
+    return images["date"].take(rows), images["time"].take(rows)
+
+
+def _first_of(images: pa.Table, starts: NDArray[np.int64], views: tuple[str, ...]) -> pa.Array:
+    """The first image of each study that is one of some views."""
+    rows = np.arange(len(images))
+    fits = np.asarray(pc.fill_null(pc.is_in(images["view"], pa.array(views)), False))
+    first = np.minimum.reduceat(np.where(fits, rows, len(images)), starts) if len(starts) else rows
+    return images["image"].combine_chunks().take(pa.array(first, mask=first == len(images)))
+
+
+def _not_a_value(label: str, given: pa.ChunkedArray, row: int) -> str:
+    return f"{label} is {given[row]}; expected 1, 0, -1 or blank"
+
+
+def _labels(path: Path, studies: pa.Array) -> pa.Array:
+    """The label table's row of each study as a list; null where it has none."""
+    found = read_csv(path, {"study_id": _text, **dict.fromkeys(LABELS, pa.float64())})
+    for label in LABELS:
+        given = found[label]
+        wrong = pc.invert(pc.is_in(given, pa.array([1.0, 0.0, -1.0, None])))
+        refuse(path, wrong, partial(_not_a_value, label, given))
+    keys = numbered_keys(found["study_id"], "s", path, "study_id", 2)
+    refuse_repeated(path, keys, "study")
+    rows = pc.index_in(studies, keys)
+    labelled = np.asarray(pc.is_valid(rows))
+    taken = found.select(list(LABELS)).take(rows.drop_null())
+    values = np.stack([taken[label].to_numpy() for label in LABELS], axis=1).reshape(-1)
+    names = pa.DictionaryArray.from_arrays(
+        np.tile(np.arange(len(LABELS), dtype=np.int32), len(taken)), pa.array(LABELS)
+    ).cast(_text)
+    entries = pa.StructArray.from_arrays(
+        [names, pa.array(values, pa.float64(), from_pandas=True)], fields=list(_LABEL)
+    )
+    offsets = np.append(0, np.cumsum(labelled * len(LABELS)))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), entries, mask=pa.array(~labelled))
+
+
+_JPG = ("", "mimic-cxr-jpg/2.1.0/", "mimic-cxr-jpg/2.0.0/", "mimic-cxr-jpg/")
+_TEXT = ("", "mimic-cxr/2.1.0/", "mimic-cxr/2.0.0/", "mimic-cxr/")
+_OBTAIN = "Download it from https://physionet.org/content/mimic-cxr-jpg/ (credentialed access)."
+
+
+def _table(name: str) -> tuple[str, ...]:
+    return tuple(f"{folder}mimic-cxr-2.0.0-{name}.csv{end}" for folder in _JPG for end in (".gz", ""))
+
+
+SOURCE = Source(
+    name="mimic_cxr",
+    title="MIMIC-CXR and MIMIC-CXR-JPG",
+    homepage="https://physionet.org/content/mimic-cxr-jpg/",
+    folders=("mimic_cxr", "MIMIC-CXR", "MIMIC-CXR-JPG", "physionet.org/files", "physionet"),
+    inputs=(
+        Input("metadata", _table("metadata"), _OBTAIN),
+        Input("split", _table("split"), _OBTAIN),
+        Input("chexpert", _table("chexpert"), _OBTAIN),
+        Input(
+            "sectioned",
+            tuple(f"{folder}mimic_cxr_sectioned.csv{end}" for folder in _TEXT for end in ("", ".gz")),
+            OBTAIN_SECTIONED,
+            required=False,
+        ),
+        Input(
+            "reports",
+            (
+                *(f"{folder}mimic-cxr-reports.zip" for folder in _TEXT),
+                "mimic-cxr-reports/files/p*/p*/s*.txt",
+                "reports/files/p*/p*/s*.txt",
+                "reports/p*/p*/s*.txt",
+                *(f"{folder}files/p*/p*/s*.txt" for folder in _TEXT[1:]),
+                "files/p*/p*/s*.txt",
+            ),
+            OBTAIN_REPORTS,
+            required=False,
+        ),
+    ),
+    image_folders=tuple(f"{folder}files" for folder in _JPG),
+    tables={"images": IMAGES, "studies": STUDIES},
+    views={"studies_with_prior": STUDIES_WITH_PRIOR},
+    read=read,
+    options=MimicCxrOptions,
+    modules=(
+        "instruct.sources.mimic_cxr",
+        "instruct.sources.mimic_cxr_images",
+        "instruct.sources.mimic_cxr_reports",
+        "instruct.sources.mimic_keys",
+    ),
+)

@@ -1,0 +1,178 @@
+"""The image table of MIMIC-CXR: metadata and official split of each image, in view order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from instruct.errors import DataError
+from instruct.sources.base import Files, Table, column
+from instruct.sources.files import origins, read_csv
+from instruct.sources.mimic_keys import image_paths, numbered_keys
+
+SPLITS = {"train": "train", "validate": "val", "test": "test"}
+VIEWS = (
+    "PA", "AP", "LATERAL", "LL", "AP AXIAL", "AP LLD", "AP RLD", "PA RLD", "PA LLD", "LAO", "RAO", "LPO",
+    "XTABLE LATERAL", "SWIMMERS",
+)  # fmt: skip
+
+_text = pa.string()
+IMAGES = Table(
+    "One row per image of the metadata table, ordered by patient, study and position.",
+    pa.schema(
+        [
+            column("image", _text, "path below files/: p10/p10000032/s50414267/<dicom_id>.jpg", False),
+            column("dicom_id", _text, "name of the image", False),
+            column("study", _text, "s and the study_id", False),
+            column("patient", _text, "p and the subject_id", False),
+            column("split", _text, "train, val (validate) or test of the official split", False),
+            column("view", _text, "ViewPosition; null where blank"),
+            column(
+                "view_rank",
+                pa.int32(),
+                f"place of the view in the order {', '.join(VIEWS)}, from 0; then other views; blank last",
+                False,
+            ),
+            column(
+                "position", pa.int32(), "place among its study's images by view_rank, then dicom_id, from 1", False
+            ),
+            column("date", pa.date32(), "StudyDate; shifted to 2100-2200, the same shift for a patient's studies"),
+            column("time", pa.float64(), "StudyTime in seconds of the day"),
+            column("height", pa.int32(), "Rows: height in pixels"),
+            column("width", pa.int32(), "Columns: width in pixels"),
+            column("origin", _text, "metadata file and number of the row in it, from 1", False),
+        ]
+    ),
+)
+
+
+def read_images(files: Files) -> pa.Table:
+    """Read metadata and split.
+
+    Raises:
+        DataError: a file is malformed, an id or time is none, an image stands twice or has no split.
+    """
+    path = files["metadata"][0]
+    found = read_csv(
+        path,
+        {
+            "dicom_id": _text,
+            "subject_id": _text,
+            "study_id": _text,
+            "ViewPosition": _text,
+            "Rows": pa.int32(),
+            "Columns": pa.int32(),
+            "StudyDate": _text,
+            "StudyTime": pa.float64(),
+        },
+    )
+    dicom = found["dicom_id"].combine_chunks()
+    refuse(path, pc.is_null(dicom), lambda row: "no dicom_id; expected one in each row")
+    refuse_repeated(path, dicom, "image")
+    patient = numbered_keys(found["subject_id"], "p", path, "subject_id", 2)
+    study = numbered_keys(found["study_id"], "s", path, "study_id", 2)
+    view = pc.utf8_upper(found["ViewPosition"])
+    rank = pc.fill_null(pc.index_in(view, pa.array(VIEWS)), len(VIEWS))
+    table = pa.table(
+        {
+            "image": image_paths(patient, study, dicom),
+            "dicom_id": dicom,
+            "study": study,
+            "patient": patient,
+            "split": _splits(files, path, dicom),
+            "view": view,
+            "view_rank": pc.if_else(pc.is_null(view), len(VIEWS) + 1, rank),
+            "date": _dates(path, found["StudyDate"]),
+            "time": _seconds(path, found["StudyTime"]),
+            "height": found["Rows"],
+            "width": found["Columns"],
+            "origin": origins(files.relative(path), len(found)),
+        }
+    )
+    order = pc.sort_indices(table, [(name, "ascending") for name in ("patient", "study", "view_rank", "dicom_id")])
+    table = table.take(order)
+    starts, lengths = runs(table["study"])
+    position = np.arange(1, len(table) + 1) - np.repeat(starts, lengths)
+    table = table.append_column("position", pa.array(position, pa.int32()))
+    return table.select(IMAGES.schema.names).cast(IMAGES.schema)
+
+
+def refuse(path: Path, wrong: Any, message: Callable[[int], str]) -> None:
+    """Stop at the first row of a CSV file that is wrong.
+
+    Args:
+        path: the file, one line per row below a header.
+        wrong: a truth value per row; null is not wrong.
+        message: from the row's index to what is wrong with it, and what was expected.
+
+    Raises:
+        DataError: a row is wrong.
+    """
+    if pc.any(wrong).as_py():
+        row = int(pc.index(wrong, True).as_py())
+        raise DataError(f"{path}:{row + 2}: {message(row)}")
+
+
+def refuse_repeated(path: Path, values: pa.Array, what: str) -> None:
+    """Stop if a value stands in two rows of a CSV file.
+
+    Raises:
+        DataError: it does; the message names the second line.
+    """
+    if pc.count_distinct(values).as_py() == len(values):
+        return
+    seen: set[str] = set()
+    for row, value in enumerate(values.to_pylist()):
+        if value in seen:
+            raise DataError(f"{path}:{row + 2}: {what} {value} stands twice; expected one row for each {what}")
+        seen.add(value)
+
+
+def runs(values: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First rows and lengths of the runs of equal values."""
+    array = values.combine_chunks()
+    if not len(array):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    changes = np.asarray(pc.not_equal(array[1:], array[:-1]))
+    starts = np.append(0, np.flatnonzero(changes) + 1)
+    return starts, np.diff(np.append(starts, len(array)))
+
+
+def _splits(files: Files, metadata: Path, dicom: pa.Array) -> pa.Array:
+    path = files["split"][0]
+    found = read_csv(path, {"dicom_id": _text, "split": _text})
+    names = pc.index_in(found["split"].combine_chunks(), pa.array(list(SPLITS)))
+    refuse(path, pc.is_null(names), lambda row: f"split {found['split'][row]}; expected {', '.join(SPLITS)}")
+    given = found["dicom_id"].combine_chunks()
+    refuse_repeated(path, given, "image")
+    rows = pc.index_in(dicom, given)
+    refuse(
+        metadata,
+        pc.is_null(rows),
+        lambda row: f"image {dicom[row]} has no row in {path.name}; take both files from one release",
+    )
+    return pa.array(list(SPLITS.values()), _text).take(names).take(rows)
+
+
+def _dates(path: Path, written: pa.ChunkedArray) -> pa.ChunkedArray:
+    wrong = pc.invert(pc.match_substring_regex(written, r"^[0-9]{8}$"))
+    refuse(path, wrong, lambda row: f"StudyDate {written[row]}; expected YYYYMMDD")
+    try:
+        return pc.strptime(written, format="%Y%m%d", unit="s").cast(pa.date32())
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: a StudyDate is no date: {error}") from None
+
+
+def _seconds(path: Path, written: pa.ChunkedArray) -> pa.Array:
+    """Seconds of the day of times that are written as a number HHMMSS.fff, so without leading zeros."""
+    run = written.to_numpy()
+    hours, minutes, seconds = run // 10_000, run // 100 % 100, run % 100
+    wrong = (hours < 0) | (hours > 23) | (minutes > 59) | (seconds >= 61)
+    refuse(path, pa.array(wrong), lambda row: f"StudyTime {run[row]}; expected HHMMSS.fff without leading zeros")
+    return pa.array(np.round(hours * 3600 + minutes * 60 + seconds, 6), from_pandas=True)
