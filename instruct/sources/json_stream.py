@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import orjson
 
 from instruct.errors import DataError
+from instruct.sources.files import loads_with_nan
 
 _PIECE = 8 << 20
 
@@ -142,7 +143,7 @@ def _load(path: Path, text: bytes, offset: int) -> Any:
 def _parse_slowly(path: Path, text: bytes, offset: int) -> Any:
     """The same with the standard library, which reads a NaN wherever it stands and says where a fault is."""
     try:
-        return json.loads(text, parse_constant=lambda _: None)
+        return loads_with_nan(text)
     except UnicodeDecodeError as fault:
         raise DataError(f"{_place(path, offset + fault.start - 1)}: not UTF-8 text") from None
     except json.JSONDecodeError as fault:

@@ -110,6 +110,7 @@ class RecordQueries:
         mentions_change: str = "substring",
     ) -> None:
         self._connection = duckdb.connect(":memory:")
+        self._columns: dict[str, dict[str, str]] = {}
         run = self._connection.execute
         run("SET python_enable_replacements = false")
         run("SET TimeZone = 'UTC'")
@@ -139,11 +140,17 @@ class RecordQueries:
         Raises:
             SpecError: the query does not bind; the message carries the line of the spec.
         """
+        if entry.config not in self._columns:
+            self._columns[entry.config] = self._bind(entry)
+        return self._columns[entry.config]
+
+    def _bind(self, entry: TaskEntry) -> dict[str, str]:
         statements = self._parse(entry)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise SpecError(f"{_line(entry, 1)}: {entry.name}: records must be one SELECT statement")
         try:
-            rows = self._connection.sql(f"DESCRIBE SELECT * FROM (\n{_query(entry)}\n)").fetchall()
+            # Unlike `sql`, `execute` tells the line of an error.
+            rows = self._connection.execute(f"DESCRIBE SELECT * FROM (\n{_query(entry)}\n)").fetchall()
         except duckdb.Error as error:
             raise _explain(entry, error) from None
         return {row[0]: row[1] for row in rows}
@@ -186,7 +193,7 @@ class RecordQueries:
 
         Raises:
             SpecError: the query does not bind or fails.
-            DataError: an id is null or stands twice, a split is none of the three.
+            DataError: an id, study or image is null, an id stands twice, a split is none of the three.
         """
         columns = self.columns(entry)
         names = [name for name, *_ in CONTRACT if name in columns] + [
@@ -271,6 +278,22 @@ def _check(entry: TaskEntry, table: pa.Table) -> None:
             raise DataError(
                 f"{_line(entry, 1)}: {entry.name}: record {row['id'][0].as_py()!r} has split {split!r};"
                 f" expected {', '.join(SPLITS)}"
+            )
+    for name in ("studies", "images"):
+        if name in table.schema.names:
+            _check_list(entry, table, name)
+
+
+def _check_list(entry: TaskEntry, table: pa.Table, name: str) -> None:
+    """Refuse a record whose list of studies or images is null, or holds a null."""
+    lists = table[name].combine_chunks()
+    if not lists.null_count and not lists.flatten().null_count:
+        return
+    for identifier, items in zip(table["id"].to_pylist(), lists.to_pylist(), strict=True):
+        if items is None or None in items:
+            raise DataError(
+                f"{_line(entry, 1)}: {entry.name}: record {identifier!r} has a null in its {name}; leave such rows out"
+                " (WHERE ... IS NOT NULL)"
             )
 
 

@@ -88,6 +88,13 @@ def macros(seed: int = 0, mentions_change: str = "substring") -> list[Macro]:
             " WHEN label IN ('Atelectasis', 'Edema', 'Pleural Effusion') THEN 1"
             " WHEN label IN ('Cardiomegaly', 'Consolidation') THEN 0 ELSE -1 END",
         ),
+        Macro(
+            "region(label, box, mask, size)",
+            "A region of the first image, in the form of the record contract: label, box as shares (x1, y1, x2, y2), "
+            "mask as COCO's compressed run lengths, and height and width of the image in pixels; each may be null.",
+            "struct_pack(image := 0::INTEGER, label := label::VARCHAR, box := box::DOUBLE[], mask := mask::VARCHAR,"
+            " size := size::INTEGER[])",
+        ),
     ]
 
 

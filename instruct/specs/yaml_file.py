@@ -7,11 +7,11 @@ in a file of answer options both corrupt data.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -22,27 +22,46 @@ _Model = TypeVar("_Model", bound=BaseModel)
 Location = tuple[int | str, ...]
 
 
+_TAG = "tag:yaml.org,2002:"
+# Of a plain value that is no text; Python refuses to read integers of some thousands of digits.
+_LONGEST_SCALAR = 400
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Core schema of YAML 1.2, on libyaml where it is there."""
 
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-     list("-+.0123456789")),
-):  # fmt: skip
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    # The key None is for all other tags: an error.
+    yaml_constructors: ClassVar[dict[str | None, Any]] = {
+        tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (_TAG + "str", _TAG + "seq", _TAG + "map", None)
+    }
 
 
-def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
-    text = str(loader.construct_scalar(node))
-    return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+def _add_scalar(name: str, pattern: str, first: list[str], convert: Callable[[str], Any]) -> None:
+    """Teach the loader a type of plain value: what it looks like, its possible first letters, and how it is read."""
+    whole = re.compile(rf"(?:{pattern})\Z")
+
+    def construct(loader: _Loader, node: yaml.ScalarNode) -> Any:
+        text = str(loader.construct_scalar(node))
+        if not whole.match(text) or len(text) > _LONGEST_SCALAR:
+            raise yaml.constructor.ConstructorError(None, None, f"{text[:40]!r} is no {name}", node.start_mark)
+        return convert(text)
+
+    _Loader.add_implicit_resolver(_TAG + name, whole, first)
+    _Loader.add_constructor(_TAG + name, construct)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+_add_scalar("null", "~|null|Null|NULL|", ["~", "n", "N", ""], lambda text: None)
+_add_scalar("bool", "true|True|TRUE|false|False|FALSE", list("tTfF"), lambda text: text.lower() == "true")
+_add_scalar(
+    "int", "[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789"),
+    lambda text: int(text, 0) if text.startswith(("0o", "0x")) else int(text),
+)  # fmt: skip
+_add_scalar(
+    "float", _FLOAT, list("-+.0123456789"),
+    lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,29 +130,31 @@ def load_yaml(path: Path) -> YamlFile:
     """Read a YAML file.
 
     Raises:
-        SpecError: the file cannot be read, is no YAML, or has a key twice in one mapping.
+        SpecError: the file cannot be read, is no YAML, has a key twice in one mapping, a key that is a list or a
+            mapping, or an alias that holds itself.
     """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}:1:1: cannot be read: {error}") from None
-    loader = _Loader(text)
-    places: dict[Location, tuple[int, int]] = {}
-    problems: list[str] = []
+    walk = _Walk(path)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is not None:
-            _walk(loader, node, (), places, problems, path)
-        data = loader.construct_document(node) if node is not None and not problems else None
+            walk.visit(node, (), ())
+        if walk.problems:
+            raise SpecError(walk.problems)
+        return YamlFile(path, loader.construct_document(node) if node is not None else None, walk.places)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise SpecError(f"{path}:{line}:{column}: not valid YAML: {error.problem or error.context}") from None
-    finally:
-        loader.dispose()
-    if problems:
-        raise SpecError(problems)
-    return YamlFile(path, data, places)
+    except yaml.reader.ReaderError as error:
+        line = text.encode()[: error.position].count(b"\n") + 1
+        raise SpecError(f"{path}:{line}:1: not valid YAML: {error.reason}") from None
+    except RecursionError:
+        raise SpecError(f"{path}:1:1: nested too deep") from None
 
 
 def load_value(text: str) -> Any:
@@ -144,26 +165,45 @@ def load_value(text: str) -> Any:
         return text
 
 
-def _walk(
-    loader: _Loader,
-    node: yaml.Node,
-    location: Location,
-    places: dict[Location, tuple[int, int]],
-    problems: list[str],
-    path: Path,
-) -> None:
-    places[location] = (node.start_mark.line + 1, node.start_mark.column + 1)
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[Hashable, int] = {}
+class _Walk:
+    """A walk over the nodes of a file: where every value stands, and what is wrong with keys and aliases.
+
+    A node that several aliases name is entered once, so that aliases of aliases cost nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.places: dict[Location, tuple[int, int]] = {}
+        self.problems: list[str] = []
+        self._entered: set[int] = set()
+
+    def visit(self, node: yaml.Node, location: Location, around: tuple[yaml.Node, ...]) -> None:
+        self.places[location] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if node in around:
+            self._refuse(around[-1], "an alias holds itself")
+        if id(node) in self._entered:
+            return
+        self._entered.add(id(node))
+        around = (*around, node)
+        if isinstance(node, yaml.MappingNode):
+            self._visit_mapping(node, location, around)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.visit(item, (*location, index), around)
+
+    def _visit_mapping(self, node: yaml.MappingNode, location: Location, around: tuple[yaml.Node, ...]) -> None:
+        seen: dict[str, int] = {}
         for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._refuse(key_node, "a key must be a plain text")
+                continue
+            key = key_node.value
             line = key_node.start_mark.line + 1
             if key in seen:
-                column = key_node.start_mark.column + 1
-                problems.append(f"{path}:{line}:{column}: key {key!r} stands twice (first on line {seen[key]})")
+                self._refuse(key_node, f"key {key!r} stands twice (first on line {seen[key]})")
             seen[key] = line
-            _walk(loader, value_node, (*location, key), places, problems, path)
-            places[(*location, key)] = (line, key_node.start_mark.column + 1)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            _walk(loader, item, (*location, index), places, problems, path)
+            self.visit(value_node, (*location, key), around)
+            self.places[(*location, key)] = (line, key_node.start_mark.column + 1)
+
+    def _refuse(self, node: yaml.Node, problem: str) -> None:
+        self.problems.append(f"{self.path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}: {problem}")

@@ -5,11 +5,11 @@ import pytest
 
 from instruct import synth
 from instruct.errors import DataError
-from instruct.sources.rad_restruct import QUESTIONS, REPORTS, SOURCE
+from instruct.sources.rad_restruct import REPORTS, SOURCE
+from instruct.sources.rad_restruct_questions import QUESTIONS
 from instruct.synth.rad_restruct_plan import plan_reports
-
-from ..rows.test_rad_restruct import QUESTIONS as ASKED
-from ..rows.test_rad_restruct import write_release
+from tests.rows.test_rad_restruct import QUESTIONS as ASKED
+from tests.rows.test_rad_restruct import write_release
 
 
 def read(root):

@@ -1,0 +1,141 @@
+"""MS-CXR: phrases of radiologists about MIMIC-CXR images, with the boxes they speak of.
+
+Layout: https://physionet.org/content/ms-cxr (the CSV of release 1.1.0 or 1.0.0; the COCO file beside it holds the
+same). Studies, patients and images are MIMIC-CXR's.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from instruct.errors import DataError
+from instruct.sources.base import Files, Input, Options, Source, Table, View, column
+from instruct.sources.files import origins, read_csv
+from instruct.sources.mimic_keys import image_paths
+
+_PATH = r"(?:^|/)(?P<patient>p\d{8})/(?P<study>s\d{8})/(?P<dicom_id>[^/]+)\.(?:jpg|dcm)$"
+_SIDES = ("x", "y", "w", "h")
+_SIZES = ("image_width", "image_height")
+
+_text = pa.string()
+BOXES = Table(
+    "One row per box, in file order.",
+    pa.schema(
+        [
+            column("number", pa.int64(), "number of the row in the file, from 1", False),
+            column("image", _text, "image, as a path below MIMIC-CXR-JPG's files/", False),
+            column("dicom_id", _text, "DICOM id of the image", False),
+            column("study", _text, "MIMIC-CXR study, s and its number", False),
+            column("patient", _text, "MIMIC-CXR patient, p and its number", False),
+            column("category", _text, "one of eight findings", False),
+            column("phrase", _text, "what a radiologist says of the box, and perhaps of others", False),
+            column("x", pa.float64(), "left side in pixels of the image", False),
+            column("y", pa.float64(), "upper side in pixels", False),
+            column("w", pa.float64(), "width in pixels, above 0", False),
+            column("h", pa.float64(), "height in pixels, above 0", False),
+            column("image_width", pa.int32(), "width of the image in pixels", False),
+            column("image_height", pa.int32(), "height of the image in pixels", False),
+            column("release_split", _text, "split of release 1.1.0, which is not MIMIC-CXR's; null in 1.0.0"),
+            column("origin", _text, "file and number of the row", False),
+        ]
+    ),
+)
+
+PHRASES = View(
+    "One row per image and phrase, with all its boxes, each once, ordered by their upper left corner. A phrase that"
+    " is filed under two categories is one row with both.",
+    """
+    WITH shares AS (
+        SELECT *, [greatest(x, 0) / image_width, greatest(y, 0) / image_height,
+                   least(x + w, image_width) / image_width, least(y + h, image_height) / image_height] AS box
+        FROM ms_cxr.boxes
+    ), marked AS (
+        SELECT image, phrase, box, any_value(image_height) AS height, any_value(image_width) AS width,
+            array_to_string(list_sort(list(DISTINCT category)), ' and ') AS category
+        FROM shares GROUP BY image, phrase, box
+    ), drawn AS (
+        SELECT image, phrase,
+            list({'image': 0, 'label': category, 'box': box, 'mask': NULL, 'size': [height, width]}
+                 ORDER BY box)::STRUCT(image INTEGER, label VARCHAR, box DOUBLE[], mask VARCHAR, size INTEGER[])[]
+            AS regions
+        FROM marked GROUP BY image, phrase
+    ), spoken AS (
+        SELECT image, phrase, any_value(dicom_id) AS dicom_id, any_value(study) AS study,
+            any_value(patient) AS patient, array_to_string(list_sort(list(DISTINCT category)), ' and ') AS category,
+            min(number) AS number, arg_min(origin, number) AS origin
+        FROM ms_cxr.boxes GROUP BY image, phrase
+    )
+    SELECT dicom_id || '#' || row_number() OVER (PARTITION BY image ORDER BY number) AS phrase_id,
+        image, study, patient, phrase, category, regions, origin
+    FROM spoken JOIN drawn USING (image, phrase)
+    """,
+)
+
+
+def read(files: Files, options: Options) -> dict[str, pa.Table]:
+    """Read the table of boxes.
+
+    Raises:
+        DataError: a column or cell is missing, a path is no MIMIC-CXR path, or a box has no area.
+    """
+    (path,) = files["boxes"]
+    numbers = dict.fromkeys((*_SIDES, *_SIZES), pa.float64())
+    texts = dict.fromkeys(("dicom_id", "category_name", "label_text", "path"), _text)
+    table = read_csv(path, {**texts, **numbers}, optional={"split": _text})
+    _refuse_gaps(table, str(path), (*texts, *numbers))
+    keys = pc.extract_regex(table["path"].combine_chunks(), pattern=_PATH)
+    if keys.null_count:
+        index = pc.index(pc.is_null(keys), True).as_py()
+        raise DataError(
+            f"{path}:{index + 2}: path {table['path'][index].as_py()!r}; expected files/p../p<subject>/s<study>/<dicom "
+            "id>.jpg"
+        )
+    dicom_ids, studies, patients = (keys.field(name) for name in ("dicom_id", "study", "patient"))
+    columns = [
+        pa.array(range(1, len(table) + 1), pa.int64()),
+        image_paths(patients, studies, dicom_ids),
+        dicom_ids,
+        studies,
+        patients,
+        table["category_name"],
+        table["label_text"],
+        *(table[name] for name in _SIDES),
+        *(table[name].cast(pa.int32()) for name in _SIZES),
+        table["split"],
+        origins(files.relative(path), len(table)),
+    ]
+    return {"boxes": pa.table(columns, schema=BOXES.schema)}
+
+
+def _refuse_gaps(table: pa.Table, path: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        values = table[name]
+        bad = pc.is_null(values)
+        if name in ("w", "h", *_SIZES):
+            bad = pc.or_(bad, pc.fill_null(pc.less_equal(values, 0), True))
+        if pc.any(bad, min_count=0).as_py():
+            index = pc.index(bad, True).as_py()
+            raise DataError(f"{path}:{index + 2}: {name} is {values[index].as_py()!r}; every box needs its {name}")
+
+
+_NAMES = ("MS_CXR_Local_Alignment_v1.1.0.csv", "MS_CXR_Local_Alignment_v1.0.0.csv")
+
+SOURCE = Source(
+    name="ms_cxr",
+    title="MS-CXR",
+    homepage="https://physionet.org/content/ms-cxr",
+    folders=("ms_cxr", "ms-cxr", "MS-CXR", "mscxr"),
+    inputs=(
+        Input(
+            "boxes",
+            tuple(folder + name for name in _NAMES for folder in ("", "*/")),
+            "Sign the agreement of ms-cxr on PhysioNet (credentialed access) and download it.",
+        ),
+    ),
+    image_folders=("files",),
+    tables={"boxes": BOXES},
+    views={"phrases": PHRASES},
+    read=read,
+    modules=("instruct.sources.ms_cxr", "instruct.sources.mimic_keys"),
+)
