@@ -118,10 +118,13 @@ def read_csv(path: Path) -> dict[str, list[int]]:
     """Read a count table in CSV form: row name to its nine numbers.
 
     Raises:
-        DataError: a column is missing, or a cell is no number.
+        DataError: the file cannot be read, a column is missing, or a cell is no number.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        return _read_csv(path.name, file)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return _read_csv(path.name, file)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
 
 
 def _read_csv(name: str, lines: Iterable[str]) -> dict[str, list[int]]:
@@ -136,7 +139,7 @@ def _read_csv(name: str, lines: Iterable[str]) -> dict[str, list[int]]:
     for row in reader:
         label = f"[{row['task']}] [{row['dataset']}]" if row["dataset"] else row["task"]
         try:
-            table[label] = [int(row[key]) for key in keys]
+            table[label] = [int(row[key] or "") for key in keys]
         except ValueError as error:
             raise DataError(f"{name}:{reader.line_num}: {label}: {error}") from None
     return table

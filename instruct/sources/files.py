@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv as rows_csv
+import gc
 import gzip
 import json
+import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +20,9 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from instruct.errors import DataError
+
+# What a file that is missing, cut off, damaged or of another encoding raises.
+_UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error)
 
 
 def read_csv(
@@ -102,7 +109,7 @@ def _line_of_fault(
             for row in rows:
                 if row and (len(row) != len(names) or not all(_is(kind, row[at]) for at, kind in numbers.items())):
                     return f":{rows.line_num}"
-    except (OSError, EOFError, UnicodeDecodeError, rows_csv.Error):
+    except (*_UNREADABLE, rows_csv.Error):
         return ""
     return ""
 
@@ -126,7 +133,7 @@ def csv_columns(path: Path, delimiter: str = ",") -> dict[str, str]:
     try:
         with _open_text(path) as file:
             head = file.readline()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}:1: cannot be read: {error}") from None
     if not head.strip():
         raise DataError(f"{path}:1: expected the names of columns, found nothing")
@@ -140,6 +147,18 @@ def csv_columns(path: Path, delimiter: str = ",") -> dict[str, str]:
     return {name.strip(): name for name in names}
 
 
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause Python's cycle collector: it would walk what a parser makes again and again, and JSON holds no cycles."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; a bare NaN is None.
 
@@ -151,20 +170,41 @@ def read_json(path: Path) -> Any:
         try:
             return orjson.loads(content)
         except orjson.JSONDecodeError:
-            return json.loads(content, parse_constant=lambda _: None)
+            return loads_with_nan(content)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: malformed JSON ({error.msg}); the file may be cut off") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 
+def loads_with_nan(text: bytes) -> Any:
+    """JSON by the standard library, which reads a bare NaN (as None) wherever it stands and says where a fault is.
+
+    Raises:
+        json.JSONDecodeError: the text is no JSON, nested too deep, or holds half of a surrogate pair, which is no text.
+        UnicodeDecodeError: the text is not UTF-8.
+    """
+    try:
+        value = json.loads(text, parse_constant=lambda _: None)
+        if b"\\u" in text:
+            orjson.dumps(value)
+    except (RecursionError, orjson.JSONEncodeError) as error:
+        half = re.search(r"\\u[dD][89a-fA-F]", text.decode())
+        raise json.JSONDecodeError(str(error), text.decode(), half.start() if half else 0) from None
+    return value
+
+
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Objects of a JSON lines file, each with its line number, from 1; blank lines are passed over.
 
     Raises:
-        DataError: a line is no JSON object.
+        DataError: the file cannot be read, or a line is no JSON object.
     """
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    with file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

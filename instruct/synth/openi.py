@@ -1,7 +1,8 @@
 """Synthetic OpenI: ``ecgen-radiology/<n>.xml`` and ``images/<image id>.png``, 8 bit.
 
 The shares of reports by filled sections and number of images are those of the published collection, so that a
-corpus of 3,955 reports has its count-table numbers.
+corpus of 3,955 reports has its count-table numbers. A corpus about OpenI studies plans the same corpus with
+:func:`~instruct.synth.openi_plan.plan_corpus` and has it written by :func:`beside`.
 """
 
 from __future__ import annotations
@@ -77,6 +78,14 @@ def write(root: Path, *, studies: int, seed: int = 0, images: bool = True, archi
     return Planted("openi", planted_counts(plan), dict(sorted(traps.items())), {"test": _facts(plan, words, texts)})
 
 
+def beside(root: Path, *, studies: int, seed: int = 0, images: bool = True) -> Path:
+    """Folder of the OpenI corpus next to the folder of a corpus that is about it, written if it is not there."""
+    folder = root.parent / "openi"
+    if not ((folder / FOLDER).exists() or (folder / ARCHIVE).exists()):
+        write(folder, studies=studies, seed=seed, images=images)
+    return folder
+
+
 def _report(draws: Draws, plan: Plan, k: int) -> Report:
     has_findings, has_impression, _ = KINDS[plan.cells[k]]
     state = plan.states.at(k)
@@ -108,7 +117,7 @@ def _report(draws: Draws, plan: Plan, k: int) -> Report:
     return Report(
         number=int(plan.numbers[k]),
         sections={"COMPARISON": comparison, "INDICATION": indication, "FINDINGS": findings, "IMPRESSION": impression},
-        images=_image_ids(draws, plan, k),
+        images=image_ids(draws, plan, k),
         state=state,
         mixed=k in plan.mixed,
     )
@@ -122,7 +131,8 @@ def _deidentify(text: str, stream: Stream, probability: float) -> str:
     return " ".join(words)
 
 
-def _image_ids(draws: Draws, plan: Plan, k: int) -> list[str]:
+def image_ids(draws: Draws, plan: Plan, k: int) -> list[str]:
+    """Names of a report's images, without extension, in the order of its file."""
     number, count = int(plan.numbers[k]), KINDS[plan.cells[k]][2]
     if k == 0:
         return [f"CXR{number}_1_IM-0001-{3 + j}001" for j in range(count)]
@@ -131,10 +141,15 @@ def _image_ids(draws: Draws, plan: Plan, k: int) -> list[str]:
     return [f"CXR{number}_IM-{series:04d}-{form.format(j + 1)}" for j in range(count)]
 
 
+def image_views(plan: Plan, k: int) -> list[View]:
+    """From where a report's images are taken, in the order of its file."""
+    views: list[View] = ["frontal", "lateral", "frontal", "lateral", "frontal", "lateral"]
+    first = int(k in plan.lateral_first)
+    return views[first : first + KINDS[plan.cells[k]][2]]
+
+
 def _draw(folder: Path, draws: Draws, plan: Plan, k: int, names: list[str]) -> None:
-    views: list[View] = ["frontal", "lateral", "frontal", "lateral", "frontal"]
-    if k in plan.lateral_first:
-        views = ["lateral", "frontal", "lateral", "frontal", "lateral"]
+    views = image_views(plan, k)
     for j, name in enumerate(names):
         height, width = _SHAPES[draws.number(f"shape {j}", k) % len(_SHAPES)]
         grey = draw_chest(

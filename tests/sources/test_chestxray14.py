@@ -39,7 +39,7 @@ def test_splits_share_no_patient_and_val_holds_a_tenth(tmp_path):
     patients = {split: {row["patient"] for row in rows if row["split"] == split} for split in ("train", "val", "test")}
     assert not patients["train"] & patients["val"]
     assert not (patients["train"] | patients["val"]) & patients["test"]
-    assert 150 <= sum(row["split"] == "val" for row in rows) < 150 + 12
+    assert sum(row["split"] == "val" for row in rows) == 150
     listed = (tmp_path / "test_list.txt").read_text().split()
     assert sorted(listed) == [row["image"] for row in rows if row["split"] == "test"]
 
