@@ -181,14 +181,17 @@ def loads_with_nan(text: bytes) -> Any:
     """JSON by the standard library, which reads a bare NaN (as None) wherever it stands and says where a fault is.
 
     Raises:
-        json.JSONDecodeError: the text is no JSON, nested too deep, or holds half of a surrogate pair, which is no text.
+        json.JSONDecodeError: the text is no JSON, nested too deep, holds a number of thousands of digits, or half of a
+            surrogate pair, which is no text.
         UnicodeDecodeError: the text is not UTF-8.
     """
     try:
         value = json.loads(text, parse_constant=lambda _: None)
         if b"\\u" in text:
             orjson.dumps(value)
-    except (RecursionError, orjson.JSONEncodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except (ValueError, RecursionError, orjson.JSONEncodeError) as error:
         half = re.search(r"\\u[dD][89a-fA-F]", text.decode())
         raise json.JSONDecodeError(str(error), text.decode(), half.start() if half else 0) from None
     return value

@@ -1,0 +1,216 @@
+"""CheXpert and CheXpert Plus of Stanford: 223,414 training images of 187,641 studies, 14 labels, and their reports.
+
+Layout: Irvin et al., "CheXpert", AAAI 2019; Chambon et al., "CheXpert Plus", 2024; the release pages of Stanford AIMI.
+Either of the two is enough: CheXpert has labels and views, CheXpert Plus reports and views of the same studies.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from instruct.errors import DataError
+from instruct.sources.base import Files, Input, Options, Source, Table, View, column
+from instruct.sources.chexpert_parts import (
+    LABELS,
+    SECTIONS,
+    Part,
+    Reports,
+    join,
+    read_groundtruth,
+    read_labels,
+    read_plus,
+)
+from instruct.sources.chexpert_paths import SPLITS, Ints
+
+# Order of a study's images. A frontal image whose direction is not stated comes after PA and AP.
+_RANKS = {"PA": 0, "AP": 1, "LL": 4, "RL": 5}
+_FRONTAL_RANK, _LATERAL_RANK = 2, 3
+_IMAGE_FOLDERS = ("CheXpert-v1.0", "CheXpert-v1.0-small", "chexpertplus/PNG", "PNG", ".")
+
+_text = pa.string()
+_LABEL = pa.struct([pa.field("label", _text), pa.field("value", pa.float64())])
+IMAGES = Table(
+    "One row per image, ordered by split, patient, study and the image's place in its study.",
+    pa.schema(
+        [
+            column(
+                "image", _text, "train/patient00001/study1/view1_frontal.jpg: no prefix, whatever the edition", False
+            ),
+            column("file", _text, "the image below the image folder; ends in .png where that is PNG/", False),
+            column("study", _text, "patient00001/study1", False),
+            column("patient", _text, "patient00001", False),
+            column("number", pa.int32(), "number of the study; a patient's numbers follow time", False),
+            column("split", _text, "train, val (valid) or test", False),
+            column("projection", _text, "Frontal or Lateral", False),
+            column("view", _text, "AP, PA, LL or RL; null for laterals, and for all of test"),
+            column(
+                "position",
+                pa.int32(),
+                "place in the study, from 1: PA, AP, Lateral, LL, RL; then by view number",
+                False,
+            ),
+            column("sex", _text, "Male or Female"),
+            column("age", pa.int32(), "years; null where unknown (0)"),
+            column("origin", _text, "file and row, the header being row 1", False),
+        ]
+    ),
+)
+
+STUDIES = Table(
+    "One row per study, in the order of the images.",
+    pa.schema(
+        [
+            column("study", _text, "patient00001/study1", False),
+            column("patient", _text, "patient00001", False),
+            column("number", pa.int32(), "number of the study; a patient's numbers follow time", False),
+            column("split", _text, "train, val (valid) or test", False),
+            column("images", pa.list_(_text), "files of its images below the image folder, by position", False),
+            column("labels", pa.list_(_LABEL), "14 labels: 1, 0, -1 (uncertain) or null (blank); null if not labelled"),
+            *(
+                column(name, _text, f"{section} of CheXpert Plus, white space collapsed; null where missing")
+                for name, section in SECTIONS.items()
+            ),
+            column("origin", _text, "file and row of its first image, the header being row 1", False),
+            column("report_origin", _text, "file and row in CheXpert Plus; null without a report"),
+        ]
+    ),
+)
+
+STUDIES_WITH_PRIOR = View(
+    "Every study, with the one of the same patient and split whose number is one less (9 before 10), if there is one.",
+    "SELECT study.*, CASE WHEN prior.study IS NOT NULL"
+    " THEN struct_pack(study := prior.study, images := prior.images) END AS prior"
+    " FROM chexpert.studies AS study LEFT JOIN chexpert.studies AS prior"
+    " ON prior.split = study.split AND prior.patient = study.patient AND prior.number = study.number - 1",
+)
+
+
+def read(files: Files, options: Options) -> dict[str, pa.Table]:
+    """Read the label tables and CheXpert Plus into ``images`` and ``studies``.
+
+    Raises:
+        DataError: a table is missing or malformed, or a path is not of the published form.
+    """
+    if bool(files["train"]) != bool(files["valid"]):
+        found, missing = ("train", "valid") if files["train"] else ("valid", "train")
+        raise DataError(f"{files[found][0]}: there is no {missing}.csv beside it. {_OBTAIN}")
+    folder = next((files.root / name for name in _IMAGE_FOLDERS if (files.root / name).is_dir()), files.root)
+    parts = [read_labels(files, name) for name in ("train", "valid", "test") if files[name]]
+    if files["groundtruth"] and not files["test"]:
+        parts.append(read_groundtruth(files, folder))
+    reports = None
+    if files["plus"]:
+        part, reports = read_plus(files)
+        parts.append(part)
+    return _tables(join(parts), reports, ".png" if folder.name == "PNG" else ".jpg")
+
+
+def _tables(part: Part, reports: Reports | None, ending: str) -> dict[str, pa.Table]:
+    views = part.about["AP/PA"].combine_chunks()
+    projections = _projections(part)
+    ranks = np.where(np.asarray(pc.equal(projections, "Lateral")), _LATERAL_RANK, _FRONTAL_RANK)
+    for view, rank in _RANKS.items():
+        ranks[np.asarray(pc.fill_null(pc.equal(views, view), False))] = rank
+    order = np.argsort((part.paths.study_key * 8 + ranks) * 1000 + part.paths.view, kind="stable")
+    rows, paths = pa.array(order), part.paths.take(order)
+    keys = paths.study_key
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
+    lengths = np.diff(np.append(starts, len(keys)))
+    splits, studies = pa.array(SPLITS).take(pa.array(paths.split)), paths.studies()
+    images = paths.images()
+    shown = images if ending == ".jpg" else paths.images(ending)
+    numbers, origin = pa.array(paths.number, pa.int32()), part.origin.take(rows)
+    sexes, ages = (part.about[name].combine_chunks().take(rows) for name in ("Sex", "Age"))
+    image_table = pa.table(
+        [
+            images,
+            shown,
+            studies,
+            paths.patient,
+            numbers,
+            splits,
+            projections.take(rows),
+            views.take(rows),
+            pa.array(np.arange(len(keys)) - np.repeat(starts, lengths) + 1, pa.int32()),
+            pc.if_else(pc.is_in(sexes, value_set=pa.array(["Male", "Female"])), sexes, None),
+            pc.if_else(pc.greater(ages, 0), ages, None),
+            origin,
+        ],
+        schema=IMAGES.schema,
+    )
+    first = pa.array(starts)
+    study_table = pa.table(
+        [
+            *(values.take(first) for values in (studies, paths.patient, numbers, splits)),
+            pa.ListArray.from_arrays(pa.array(np.append(starts, len(keys)), pa.int32()), shown),
+            _labels(part, order, starts),
+            *_report_columns(reports, keys[starts]),
+        ],
+        names=["study", "patient", "number", "split", "images", "labels", *SECTIONS, "report_origin"],
+    )
+    study_table = study_table.append_column("origin", origin.take(first)).select(STUDIES.schema.names)
+    return {"images": image_table, "studies": study_table.cast(STUDIES.schema)}
+
+
+def _projections(part: Part) -> pa.Array:
+    """Frontal or Lateral: as the table says, or else as the file is named."""
+    named = pa.array(["Frontal", "Lateral"]).take(pa.array(part.paths.lateral.astype(np.int64)))
+    return pc.coalesce(part.about["Frontal/Lateral"].combine_chunks(), named)
+
+
+def _labels(part: Part, order: Ints, starts: Ints) -> pa.ListArray:
+    """The labels of each study's first labelled image: within a study they are the same."""
+    count = len(order)
+    places = np.where(part.labelled[order], np.arange(count), count)
+    first = np.minimum.reduceat(places, starts) if count else places
+    missing = first == count
+    values = part.labels[order[np.where(missing, 0, first)]] if count else part.labels
+    names = pa.array(LABELS).take(pa.array(np.tile(np.arange(len(LABELS)), len(starts))))
+    flat = pa.StructArray.from_arrays([names, pa.array(values.ravel(), from_pandas=True)], fields=list(_LABEL))
+    offsets = pa.array(np.arange(len(starts) + 1, dtype=np.int32) * len(LABELS))
+    return pa.ListArray.from_arrays(offsets, flat, mask=pa.array(missing))
+
+
+def _report_columns(reports: Reports | None, keys: Ints) -> list[pa.Array]:
+    """The sections and the origin of each study's report, null where it has none."""
+    if reports is None:
+        return [pa.nulls(len(keys), _text)] * (len(SECTIONS) + 1)
+    places = np.searchsorted(reports.keys, keys)
+    missing = np.append(reports.keys, -1)[places] != keys
+    rows = pa.array(places, mask=missing)
+    return [reports.texts[name].take(rows) for name in (*SECTIONS, "origin")]
+
+
+_OBTAIN = (
+    "CheXpert and CheXpert Plus come from Stanford AIMI after registration and a research-use agreement; the labels of"
+    " its test set (groundtruth.csv) lie on GitHub."
+)
+
+
+def _below(name: str) -> tuple[str, ...]:
+    return (f"CheXpert-v1.0/{name}", f"CheXpert-v1.0-small/{name}", f"CheXpert*/{name}", name)
+
+
+_PLUS = tuple(f"{folder}df_chexpert_plus_*.csv" for folder in ("chexpertplus/", "CheXpert*Plus/", ""))
+
+SOURCE = Source(
+    name="chexpert",
+    title="CheXpert and CheXpert Plus",
+    homepage="https://stanfordmlgroup.github.io/competitions/chexpert",
+    folders=("chexpert", "CheXpert", "chexpert-public"),
+    inputs=(
+        Input("tables", (*_below("train.csv"), *_PLUS, *_below("groundtruth.csv")), _OBTAIN),
+        Input("train", _below("train.csv"), _OBTAIN, required=False),
+        Input("valid", _below("valid.csv"), _OBTAIN, required=False),
+        Input("test", (*_below("test.csv"), *_below("test_labels.csv")), _OBTAIN, required=False),
+        Input("groundtruth", _below("groundtruth.csv"), _OBTAIN, required=False),
+        Input("plus", _PLUS, _OBTAIN, required=False),
+    ),
+    image_folders=_IMAGE_FOLDERS,
+    tables={"images": IMAGES, "studies": STUDIES},
+    views={"studies_with_prior": STUDIES_WITH_PRIOR},
+    read=read,
+    modules=tuple(f"instruct.sources.{name}" for name in ("chexpert", "chexpert_parts", "chexpert_paths", "files")),
+)
