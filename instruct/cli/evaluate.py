@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from instruct.cli import options
 from instruct.errors import UsageError
+
+if TYPE_CHECKING:
+    from instruct.evaluation import Judge
 
 
 @click.command(name="evaluate")
@@ -28,6 +32,25 @@ from instruct.errors import UsageError
     metavar="NAME=FILE",
     help="Judge outputs of green or fineradscore, lines of id and output; may be repeated.",
 )
+@click.option(
+    "--judge",
+    multiple=True,
+    metavar="NAME=URL|FOLDER",
+    help="Model that judges for green or fineradscore: base URL of an OpenAI-compatible endpoint (its key in "
+    "$OPENAI_API_KEY), or a folder with a model; may be repeated.",
+)
+@click.option("--judge-model", multiple=True, metavar="NAME=MODEL", help="The endpoint's name of that model.")
+@click.option("--judge-prompt", multiple=True, metavar="NAME=FILE", help="Prompt with {reference} and {candidate}.")
+@click.option("--allow-third-party", is_flag=True, help="Send reports to such an endpoint whatever their terms say.")
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="Folder of weights, such as chexbert=DIR; may be repeated. Others are looked for in "
+    "$CXR_INSTRUCT_WEIGHTS/NAME and the local hub cache.",
+)
+@click.option("--download", is_flag=True, help="Fetch missing weights from the hub.")
+@click.option("--device", default="", help="Torch device of the models [default: cuda where there is one, else cpu].")
 @click.option("--leaderboard", type=click.Choice(["rexrank"]), help="Add the table with this board's columns.")
 @click.option(
     "--section",
@@ -62,6 +85,13 @@ def command(
     metrics: str | None,
     scores: tuple[Path, ...],
     judgements: tuple[str, ...],
+    judge: tuple[str, ...],
+    judge_model: tuple[str, ...],
+    judge_prompt: tuple[str, ...],
+    allow_third_party: bool,
+    weights: tuple[str, ...],
+    download: bool,
+    device: str,
     leaderboard: str | None,
     section: str | None,
     against: Path | None,
@@ -83,7 +113,12 @@ def command(
         references,
         metrics=[name.strip() for name in metrics.split(",") if name.strip()] if metrics else None,
         scores=scores,
-        judgements=dict(map(_named, judgements)),
+        judgements=_named("judgements", judgements, "green=outputs.jsonl"),
+        judges=_judges(judge, judge_model, judge_prompt),
+        allow_third_party=allow_third_party,
+        weights=_named("weights", weights, "chexbert=DIR"),
+        download=download,
+        device=device,
         leaderboard=leaderboard,
         section=section,
         against=against,
@@ -98,8 +133,25 @@ def command(
     click.echo(f"wrote {', '.join(map(str, paths))}", err=True)
 
 
-def _named(text: str) -> tuple[str, Path]:
-    name, _, path = text.partition("=")
-    if not name or not path:
-        raise UsageError(f"--judgements {text!r}: expected NAME=FILE, such as green=outputs.jsonl")
-    return name, Path(path)
+def _named(option: str, given: tuple[str, ...], example: str) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if not name or not value:
+            raise UsageError(f"--{option} {text!r}: expected NAME=…, such as {example}")
+        if name in named:
+            raise UsageError(f"--{option} {text!r}: {name} was already given as {named[name]}")
+        named[name] = value
+    return named
+
+
+def _judges(where: tuple[str, ...], models: tuple[str, ...], prompts: tuple[str, ...]) -> dict[str, Judge]:
+    from instruct.evaluation import Judge
+
+    places = _named("judge", where, "fineradscore=http://localhost:8000/v1")
+    names = _named("judge-model", models, "fineradscore=MODEL")
+    files = _named("judge-prompt", prompts, "green=prompt.txt")
+    return {
+        name: Judge(places.get(name, ""), names.get(name, ""), Path(files[name]) if name in files else None)
+        for name in sorted(places | names | files)
+    }

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from instruct.evaluation.boards import published_rows
     from instruct.evaluation.export import export_pairs
     from instruct.evaluation.leaderboard import Standing, rank_summary
-    from instruct.evaluation.metric import Metric, Unavailable
+    from instruct.evaluation.metric import Judge, Metric, Unavailable
     from instruct.evaluation.pairs import Pairs, make_pairs
     from instruct.evaluation.reading import read_predictions, read_references
     from instruct.evaluation.report import Report
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from instruct.evaluation.suite import evaluate
 
 _HOME = {
+    "Judge": "metric",
     "Metric": "metric",
     "Pairs": "pairs",
     "Report": "report",
@@ -41,6 +42,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Judge",
     "Metric",
     "Pairs",
     "Report",

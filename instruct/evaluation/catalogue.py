@@ -33,9 +33,10 @@ _CLINICAL = (
     clinical.F1CHEXBERT,
     *clinical.RADGRAPH_LEVELS,
 )
+_OTHER = (clinical.BERTSCORE_MINILM,)
 _TASKS = (LABELS, CHOICE, YES_NO, TEMPORAL, BOXES, MASKS, VQA, NER, NLI, JUDGING)
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_LEXICAL, *_CLINICAL, *_TASKS)}
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_LEXICAL, *_CLINICAL, *_OTHER, *_TASKS)}
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "report": tuple(metric.name for metric in (*_LEXICAL, *_CLINICAL)),

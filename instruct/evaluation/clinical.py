@@ -1,13 +1,13 @@
-"""The metrics that need a trained model: their columns, statistics and what they need.
-
-Each takes its per-study columns from a score file made elsewhere (``--scores``).
-"""
+"""The metrics that need a trained model: their columns and statistics."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from instruct.evaluation.metric import Column, Metric, Statistic, mean_metric
+from instruct.evaluation.models.scoring import bertscore_by, chexbert_labels, radgraph_by, ratescores, sembscore
+from instruct.evaluation.radgraph import Annotation, radgraph_f1, set_f1
 from instruct.evaluation.tasks.labels import macro_f1, micro_f1
 
 CHEXBERT_LABELS = (
@@ -33,39 +33,48 @@ _TOP_FIVE = [
 _BASELINE = 0.8473319
 
 
-def _weights(what: str, columns: str) -> dict[str, Any]:
-    return {"reason": "weights missing", "remedy": f"needs {what}; or give {columns} with --scores"}
-
-
 BERTSCORE = mean_metric(
     "bertscore",
     "BERTScore",
     "bertscore[distilroberta-base, L5, F1, rescaled 0.8473319, idf=off, mean of studies]",
+    bertscore_by("distilroberta-base", "bertscore", _BASELINE, prefix_space=True),
     low=-_BASELINE / (1 - _BASELINE) - 1e-3,
     aliases=("BertScore", "BERTScore"),
-    **_weights("distilroberta-base (about 330 MB, Apache-2.0)", "the column 'bertscore'"),
+)
+BERTSCORE_MINILM = mean_metric(
+    "bertscore_minilm",
+    "BERTScore-like (MiniLM)",
+    "bertscore-like[all-MiniLM-L6-v2, L5, F1, raw, idf=off, mean of studies]; on no leaderboard",
+    bertscore_by("all-minilm-l6-v2", "bertscore_minilm", None, prefix_space=False),
+    low=-1.0,
 )
 SEMBSCORE = mean_metric(
     "sembscore",
     "SembScore",
     "sembscore[cosine of CheXbert CLS vectors, mean of studies]",
+    sembscore,
     low=-1.0,
     aliases=("semb_score", "SembScore"),
-    **_weights("chexbert.pth (1.31 GB, StanfordAIMI/RRG_scorers; research use)", "the column 'sembscore'"),
 )
 RADGRAPH_F1 = mean_metric(
     "radgraph_f1",
     "RadGraph-F1",
     "radgraph-f1[radgraph, mean of entity and relation set F1, case-sensitive, mean of studies]",
+    radgraph_by("radgraph_f1", lambda said, true: radgraph_f1(said.graph(), true.graph())),
     aliases=("radgraph_combined", "RadGraph"),
-    **_weights("radgraph.tar.gz (432 MB, StanfordAIMI/RRG_scorers)", "the column 'radgraph_f1'"),
 )
+
+
+def _level(name: str) -> Callable[[Annotation, Annotation], float]:
+    return lambda said, true: set_f1(said.level(name), true.level(name))
+
+
 RADGRAPH_LEVELS = tuple(
     mean_metric(
         f"radgraph_{level}",
         f"F1RadGraph {level}",
-        f"f1radgraph-{level}[{what}, mean of studies]",
-        **_weights("a RadGraph checkpoint (about 430 MB, StanfordAIMI/RRG_scorers)", f"the column 'radgraph_{level}'"),
+        f"f1radgraph-{level}[radgraph, {what}, as in F1RadGraph 0.1.18, mean of studies]",
+        radgraph_by(f"radgraph_{level}", _level(level)),
     )
     for level, what in (
         ("simple", "entity and label"),
@@ -76,10 +85,10 @@ RADGRAPH_LEVELS = tuple(
 RATESCORE = mean_metric(
     "ratescore",
     "RaTEScore",
-    "ratescore[RaTE-NER + BioLORD, weights 'long', mean of studies]",
+    "ratescore[RaTE-NER + BioLORD, weights 'long', own sentence splitter, mean of studies]",
+    ratescores,
     high=1.01,
     aliases=("RaTEScore",),
-    **_weights("RaTE-NER-Deberta (735 MB, MIT) and BioLORD-2023-C (SNOMED and UMLS terms)", "the column 'ratescore'"),
 )
 
 
@@ -111,8 +120,5 @@ F1CHEXBERT = Metric(
         _f1chexbert("5_micro", "5 micro", micro_f1, _TOP_FIVE),
         _f1chexbert("5_macro", "5 macro", macro_f1, _TOP_FIVE),
     ),
-    **_weights(
-        "chexbert.pth (1.31 GB, StanfordAIMI/RRG_scorers; research use)",
-        "the columns 'chexbert_prediction' and 'chexbert_reference' (14 numbers 0/1 each)",
-    ),
+    score=chexbert_labels,
 )

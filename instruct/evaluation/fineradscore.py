@@ -58,10 +58,11 @@ def _corrections(output: dict[str, Any]) -> Iterator[Any]:
 
 
 def _score(pairs: Pairs, settings: Settings) -> Scores:
-    outputs = judge_outputs("fineradscore", pairs, settings)
-    read = [read_fineradscore(output, no_error_severity=settings.no_error_severity) for output in outputs]
+    judged = judge_outputs("fineradscore", pairs, settings, lambda output: read_fineradscore(output) is not None)
+    read = [read_fineradscore(output, no_error_severity=settings.no_error_severity) for output in judged.outputs]
     values = np.array([np.nan if value is None else value for value in read], dtype=np.float64)
-    return Scores({"fineradscore": values}, {"fineradscore_failed": sum(value is None for value in read)})
+    counts = {"fineradscore_failed": sum(value is None for value in read)}
+    return Scores({"fineradscore": values}, counts, judged.made_with, judged.to_keep)
 
 
 FINERADSCORE = Metric(

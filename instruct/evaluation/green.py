@@ -89,17 +89,18 @@ def _counts(section: str | None) -> tuple[int, ...]:
 
 
 def _score(pairs: Pairs, settings: Settings) -> Scores:
-    outputs = judge_outputs("green", pairs, settings)
+    judged = judge_outputs("green", pairs, settings, lambda output: read_green(output).complete)
     values = np.full(len(pairs), np.nan)
     incomplete = failed = 0
-    for row, output in enumerate(outputs):
+    for row, output in enumerate(judged.outputs):
         if not isinstance(output, str):
             failed += 1
             continue
         judgement = read_green(output)
         incomplete += not judgement.complete
         values[row] = judgement.score
-    return Scores({"green": values}, {"green_failed": failed, "green_incomplete": incomplete})
+    counts = {"green_failed": failed, "green_incomplete": incomplete}
+    return Scores({"green": values}, counts, judged.made_with, judged.to_keep)
 
 
 GREEN = mean_metric(

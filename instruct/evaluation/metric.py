@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float64]
 Direction = Literal["higher", "lower"]
+T = TypeVar("T")
 
 
 class Unavailable(Exception):
@@ -81,10 +82,42 @@ class Scores:
     Attributes:
         columns: column name to an array of shape (n,) or (n, width).
         counts: things to report beside the numbers, such as ``unparsed_answers``.
+        made_with: weight files with their SHA-256, judges and prompts that made them.
+        outputs: what a judge wrote per study, to keep; empty where there was none.
     """
 
     columns: Mapping[str, Values]
     counts: Mapping[str, int] = field(default_factory=dict)
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[Any, ...] = ()
+
+
+class Session:
+    """Things made once in an evaluation and shared by its metrics: loaded models, what they said of each text."""
+
+    def __init__(self) -> None:
+        self._held: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` gave when this key was first asked for."""
+        if key not in self._held:
+            self._held[key] = make()
+        return cast(T, self._held[key])
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A language model that judges pairs of reports.
+
+    Attributes:
+        where: base URL of an OpenAI-compatible endpoint (``http://localhost:8000/v1``) or a folder with a model.
+        model: the endpoint's name of the model.
+        prompt: file of the prompt, with ``{reference}`` and ``{candidate}``.
+    """
+
+    where: str = ""
+    model: str = ""
+    prompt: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -94,15 +127,27 @@ class Settings:
     Attributes:
         judgements: metric name to a file of judge outputs.
         no_error_severity: FineRadScore severity of a report that the judge left uncorrected.
+        weights: name of weights to their folder.
+        download: may weights be fetched from the hub?
+        device: torch device; "" for CUDA where there is one, else the CPU.
+        judges: metric name to its judge.
+        allow_third_party: may texts of any source be sent to an endpoint elsewhere?
+        session: what the metrics of one evaluation share.
     """
 
     judgements: Mapping[str, Path] = field(default_factory=dict)
     no_error_severity: float = 1.0
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    download: bool = False
+    device: str = ""
+    judges: Mapping[str, Judge] = field(default_factory=dict)
+    allow_third_party: bool = False
+    session: Session = field(default_factory=Session)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric; exactly one of ``score`` and ``compose`` makes its columns, or neither (import only).
+    """One metric; exactly one of ``score`` and ``compose`` makes its columns.
 
     Attributes:
         name: what the user asks for.
@@ -111,8 +156,6 @@ class Metric:
         score: makes the columns from pairs; raises :class:`Unavailable` where it cannot.
         compose: makes the columns from other metrics' columns.
         needs: names of the columns that ``compose`` reads.
-        reason: a few words for ``n/a (...)`` of a metric that has neither.
-        remedy: what to get or import for such a metric.
     """
 
     name: str
@@ -121,8 +164,6 @@ class Metric:
     score: Callable[[Pairs, Settings], Scores] | None = None
     compose: Callable[[Mapping[str, Values]], Scores] | None = None
     needs: tuple[str, ...] = ()
-    reason: str = ""
-    remedy: str = ""
 
 
 def mean_metric(
@@ -135,7 +176,6 @@ def mean_metric(
     low: float = 0.0,
     high: float = 1.0,
     aliases: tuple[str, ...] = (),
-    **rest: Any,
 ) -> Metric:
     """A metric with one column of its own name whose only statistic is the mean."""
     return Metric(
@@ -143,7 +183,6 @@ def mean_metric(
         columns=(Column(name, low, high, aliases=aliases),),
         statistics=(Statistic(name, label, definition, direction, (name,)),),
         score=score,
-        **rest,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from instruct.errors import DataError
 from instruct.evaluation.files import Row, identity, read_rows
 from instruct.evaluation.metric import is_missing
-from instruct.evaluation.pairs import Pairs, make_pairs
+from instruct.evaluation.pairs import Group, Pairs, group_of, make_pairs
 from instruct.evaluation.sections import check_section, is_rexrank, section_of_prediction, section_of_reference
 
 _PREDICTION = ("prediction", "model_prediction", "text", "report")
@@ -47,7 +47,7 @@ def read_predictions(
         raise DataError(f"{path}: no predictions in the file")
     others = read_rows(Path(references)) if references is not None else []
     rexrank = is_rexrank(rows[0].fields) or bool(others and is_rexrank(others[0].fields))
-    ids = [identity(row) for row in rows]
+    ids = _unique(rows)
     if references is not None:
         known = _by_id(others, board)
         _same_ids(path, ids, Path(references), known)
@@ -80,6 +80,21 @@ def read_references(path: str | Path, *, section: str = "findings") -> dict[str,
         UsageError: the section is unknown.
     """
     return _by_id(read_rows(Path(path)), check_section(section))
+
+
+def _unique(rows: list[Row]) -> list[str]:
+    """Ids of the rows; the same id may stand in several tasks, datasets or splits."""
+    places: dict[tuple[Group, str], str] = {}
+    ids = []
+    for row in rows:
+        ids.append(identity(row))
+        key = (group_of(row.fields), ids[-1])
+        if key in places:
+            raise DataError(
+                f"{row.place}: id {ids[-1]!r} occurs twice, first at {places[key]}; expected one prediction per study"
+            )
+        places[key] = row.place
+    return ids
 
 
 def _by_id(rows: list[Row], section: str) -> dict[str, str | None]:

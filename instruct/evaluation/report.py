@@ -84,9 +84,7 @@ class Report:
         import pyarrow as pa
 
         names = list(dict.fromkeys(name for part in self.parts for name in part.columns))
-        data: dict[str, list[Any]] = {
-            name: [] for name in ("id", *Group._fields, "scored", "empty_prediction", *names)
-        }
+        data: dict[str, list[Any]] = {name: [] for name in ("id", *Group._fields, "scored", "empty_prediction", *names)}
         for part in self.parts:
             data["id"] += part.ids
             for name in Group._fields:
@@ -101,14 +99,19 @@ class Report:
     def write(self, folder: str | Path) -> list[Path]:
         """Write ``scores.parquet``, ``scores.jsonl``, ``summary.json`` and ``summary.md`` into a folder.
 
+        Where a judge was asked, ``judgements-<metric>.jsonl`` keeps its outputs, in the form that is read back. The
+        Parquet file's metadata hold what the scores were made with.
+
         Returns:
-            The four paths.
+            The paths, those four first.
         """
         import pyarrow.parquet as pq
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        table = self.table()
+        made_with = {name: what for part in self.parts for name, what in part.made_with.items()}
+        origin = {"versions": dict(self.versions), "made_with": made_with}
+        table = self.table().replace_schema_metadata({"cxr_instruct": json.dumps(origin, sort_keys=True)})
         paths = [folder / name for name in ("scores.parquet", "scores.jsonl", "summary.json", "summary.md")]
         pq.write_table(table, paths[0])
         lines = (json.dumps(row, ensure_ascii=False) for row in table.to_pylist())
@@ -116,6 +119,20 @@ class Report:
         summary = json.dumps(self.summary(), indent=2, ensure_ascii=False, allow_nan=False)
         paths[2].write_text(summary + "\n", encoding="utf-8")
         paths[3].write_text(self.markdown(), encoding="utf-8")
+        return paths + self._write_judgements(folder)
+
+    def _write_judgements(self, folder: Path) -> list[Path]:
+        lines: dict[str, list[str]] = {}
+        for part in self.parts:
+            for metric, outputs in part.outputs.items():
+                lines.setdefault(metric, []).extend(
+                    json.dumps({"id": study, **part.group._asdict(), "output": output}, ensure_ascii=False)
+                    for study, output, scored in zip(part.ids, outputs, part.scored, strict=True)
+                    if scored
+                )
+        paths = [folder / f"judgements-{metric}.jsonl" for metric in lines]
+        for path, rows in zip(paths, lines.values(), strict=True):
+            path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
         return paths
 
     def compare(self, other: str | Path, *, trials: int = 10_000) -> tuple[Comparison, ...]:
@@ -136,7 +153,7 @@ class Report:
         for part in self.parts:
             theirs = file.for_ids(part.group, part.ids, part.ids)
             for result in part.results.values():
-                if len(result.columns) == 1 and result.columns[0] in theirs:
+                if len(result.columns) == 1 and not result.name.startswith("inv_") and result.columns[0] in theirs:
                     column = result.columns[0]
                     test = paired_test(
                         part.columns[column],
@@ -145,9 +162,7 @@ class Report:
                         seed=self.seed,
                         trials=trials,
                     )
-                    found.append(
-                        Comparison(str(part.group), result.name, result.label, result.direction, column, test)
-                    )
+                    found.append(Comparison(str(part.group), result.name, result.label, result.direction, column, test))
         if not found:
             raise DataError(f"{other}: none of this report's scores are in the file; nothing to compare")
         return tuple(found)

@@ -96,6 +96,8 @@ class Part:
         columns: per-study values over all given studies, NaN where there is none.
         counts: numbers worth reporting beside the results.
         notes: sentences worth reporting.
+        made_with: weight files with their SHA-256, judges and prompts.
+        outputs: by metric, what a judge wrote about each given study.
     """
 
     group: Group
@@ -108,6 +110,8 @@ class Part:
     columns: Mapping[str, Values]
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     @property
     def n_given(self) -> int:
@@ -135,6 +139,7 @@ class Part:
                 for name, skip in self.skipped.items()
             },
             "counts": dict(self.counts),
+            "made_with": dict(self.made_with),
             "notes": list(self.notes),
         }
 

@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import numpy as np
 
 from instruct.digest import digest_file
 from instruct.errors import DataError, UsageError
 from instruct.evaluation.catalogue import all_columns, select
 from instruct.evaluation.estimate import estimate
-from instruct.evaluation.metric import Metric, Scores, Settings, Unavailable, Values
+from instruct.evaluation.metric import Judge, Settings
+from instruct.evaluation.models.known import KNOWN
 from instruct.evaluation.pairs import Group, Pairs
 from instruct.evaluation.reading import read_predictions
 from instruct.evaluation.report import Report
 from instruct.evaluation.results import Part, Skipped
+from instruct.evaluation.running import Work, placed, run_metrics, spread
 from instruct.evaluation.scores import ScoreFile, read_scores
 from instruct.evaluation.tasks.kinds import KINDS, kind_of
 
 LEADERBOARDS = ("rexrank",)
-
-
-@dataclass
-class _Work:
-    """Columns of one part while its metrics run."""
-
-    columns: dict[str, Values] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    skipped: dict[str, Unavailable] = field(default_factory=dict)
+_JUDGED = ("green", "fineradscore")
 
 
 def evaluate(
@@ -46,6 +37,11 @@ def evaluate(
     section: str | None = None,
     against: str | Path | None = None,
     no_error_severity: float = 1.0,
+    weights: Mapping[str, str | Path] | None = None,
+    download: bool = False,
+    device: str = "",
+    judges: Mapping[str, Judge] | None = None,
+    allow_third_party: bool = False,
     seed: int = 0,
     resamples: int = 1000,
 ) -> Report:
@@ -62,6 +58,12 @@ def evaluate(
         section: section of ReXrank records to score.
         against: per-study scores of another system, for paired tests.
         no_error_severity: FineRadScore of a report without corrections, 0 to 4.
+        weights: name of weights (``chexbert`` …) to their folder; others are looked for in ``$CXR_INSTRUCT_WEIGHTS``
+            and the local hub cache.
+        download: fetch missing weights from the hub; without it the network is not touched.
+        device: torch device of the models; by default CUDA where there is one, else the CPU.
+        judges: metric (``green``, ``fineradscore``) to the model that judges.
+        allow_third_party: send reports to a judge elsewhere whatever the terms of their source.
         seed: seed of the bootstrap and the paired test.
         resamples: bootstrap resamples.
 
@@ -70,7 +72,8 @@ def evaluate(
 
     Raises:
         DataError: a file is malformed or the studies do not match.
-        UsageError: a name is unknown, or a composite asked for by name lacks a component.
+        UsageError: a name is unknown, a composite asked for by name lacks a component, or a judge cannot be asked.
+        TermsError: the terms of a source forbid sending its reports to the judge.
     """
     if leaderboard is not None and leaderboard not in LEADERBOARDS:
         raise UsageError(f"unknown leaderboard {leaderboard!r}; expected {', '.join(LEADERBOARDS)}")
@@ -79,7 +82,12 @@ def evaluate(
     names = [metrics] if isinstance(metrics, str) else list(metrics or (["rexrank"] if leaderboard else []))
     if names:
         select(names)
-    settings = _settings(judgements or {}, no_error_severity)
+    settings = replace(
+        _settings(judgements or {}, judges or {}, weights or {}, no_error_severity),
+        download=download,
+        device=device,
+        allow_third_party=allow_third_party,
+    )
     score_paths = [Path(path) for path in ([scores] if isinstance(scores, (str, Path)) else scores)]
     files = [read_scores(path, all_columns()) for path in score_paths]
     pairs = (
@@ -98,18 +106,34 @@ def evaluate(
         for role, paths in roles.items()
         for path in paths
     )
-    report = Report(parts, inputs, _versions(), seed, resamples, leaderboard or "")
+    with_models = any("sha256" in what for part in parts for what in part.made_with.values())
+    report = Report(parts, inputs, _versions(with_models=with_models), seed, resamples, leaderboard or "")
     return report if against is None else replace(report, comparisons=report.compare(against))
 
 
-def _settings(judgements: Mapping[str, str | Path], no_error_severity: float) -> Settings:
-    allowed = ("green", "fineradscore")
-    for name in judgements:
-        if name not in allowed:
-            raise UsageError(f"no judge outputs are read for {name!r}; expected {' or '.join(allowed)}")
+def _settings(
+    judgements: Mapping[str, str | Path],
+    judges: Mapping[str, Judge],
+    weights: Mapping[str, str | Path],
+    no_error_severity: float,
+) -> Settings:
+    given: tuple[tuple[Mapping[str, object], str, tuple[str, ...]], ...] = (
+        (judgements, "judge outputs are read", _JUDGED),
+        (judges, "judge is asked", _JUDGED),
+        (weights, "weights are known", tuple(KNOWN)),
+    )
+    for names, what, allowed in given:
+        for name in names:
+            if name not in allowed:
+                raise UsageError(f"no {what} for {name!r}; expected {', '.join(allowed[:-1])} or {allowed[-1]}")
     if not 0 <= no_error_severity <= 4:
         raise UsageError(f"no_error_severity is {no_error_severity:g}; expected 0 to 4")
-    return Settings({name: Path(path) for name, path in judgements.items()}, no_error_severity)
+    return Settings(
+        {name: Path(path) for name, path in judgements.items()},
+        no_error_severity,
+        {name: Path(path).expanduser() for name, path in weights.items()},
+        judges=judges,
+    )
 
 
 def _names_for(group: Group) -> list[str]:
@@ -136,14 +160,14 @@ def _part(
     pairs = given.scored()
     if not len(pairs):
         raise DataError(f"{group}: none of the {len(given)} examples has a reference")
-    work = _Work()
+    work = Work()
     for file in files:
         for name, values in file.for_ids(group, pairs.ids, given.ids).items():
             if name in work.columns:
                 raise DataError(f"{file.name}: column {name!r} was already given by {work.origins[name]}")
             work.columns[name] = values
             work.origins[name] = f"imported from {file.name} (sha256 {file.digest[:12]})"
-    _run(chosen, named, pairs, settings, work)
+    run_metrics(chosen, named, pairs, settings, work)
     results, skipped = {}, {}
     for metric in chosen:
         for statistic in metric.statistics:
@@ -171,61 +195,18 @@ def _part(
         tuple(not text.strip() for text in given.predictions),
         results,
         skipped,
-        {name: _spread(values, has) for name, values in work.columns.items() if name in asked},
+        {name: spread(values, has) for name, values in work.columns.items() if name in asked},
         work.counts,
         tuple(notes),
+        work.made_with,
+        {name: placed(outputs, has) for name, outputs in work.outputs.items()},
     )
 
 
-def _run(chosen: Sequence[Metric], named: set[str], pairs: Pairs, settings: Settings, work: _Work) -> None:
-    """Fill the columns: imported ones stay, others are computed or composed, the rest is skipped with a reason."""
-    for metric in chosen:
-        if all(column.name in work.columns for column in metric.columns):
-            continue
-        try:
-            if metric.compose is not None:
-                made = _compose(metric, work)
-                origin = f"composed from {', '.join(metric.needs)}"
-            elif metric.score is not None:
-                made = metric.score(pairs, settings)
-                origin = "computed"
-            else:
-                raise Unavailable(metric.reason, metric.remedy)
-        except Unavailable as why:
-            if metric.compose is not None and metric.name in named:
-                raise UsageError(f"{metric.name} is refused, it {why.reason}: {why.remedy}") from None
-            work.skipped[metric.name] = why
-            continue
-        for name, values in made.columns.items():
-            if len(values) != len(pairs):
-                raise AssertionError(f"{metric.name} gave {len(values)} values of {name} for {len(pairs)} studies")
-            work.columns[name] = values
-            work.origins[name] = origin
-        work.counts.update(made.counts)
-
-
-def _compose(metric: Metric, work: _Work) -> Scores:
-    missing = [name for name in metric.needs if name not in work.columns]
-    if missing or metric.compose is None:
-        reasons = [
-            f"{name} ({work.skipped[name].reason if name in work.skipped else 'no column'})" for name in missing
-        ]
-        raise Unavailable(
-            f"needs {', '.join(missing)}", f"missing are {', '.join(reasons)}; give their columns with --scores"
-        )
-    return metric.compose(work.columns)
-
-
-def _spread(values: Values, has: Sequence[bool]) -> Values:
-    """Values of the scored studies at their places among all given ones, NaN elsewhere."""
-    spread = np.full((len(has), *values.shape[1:]), np.nan)
-    spread[np.flatnonzero(has)] = values
-    return spread
-
-
-def _versions() -> dict[str, str]:
+def _versions(*, with_models: bool) -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for name in ("cxr-instruct", "numpy", "pyarrow", "rapidfuzz"):
+    models = ("torch", "transformers", "tokenizers", "safetensors") if with_models else ()
+    for name in ("cxr-instruct", "numpy", "pyarrow", "rapidfuzz", *models):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

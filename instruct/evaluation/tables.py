@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from instruct.evaluation.pairs import POLICY
@@ -18,6 +19,7 @@ REXRANK = {
     "green": "GREEN",
     "inv_fineradscore": "1/FineRadScore",
 }
+_DIGEST = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}")
 _ARROW = {"higher": "↑", "lower": "↓"}
 
 
@@ -32,11 +34,11 @@ def report_markdown(report: Report) -> str:
         blocks.append("Against the other system (paired approximate randomisation, two-sided):")
         blocks.append(
             table(
-                ("Part", "Column", "This", "Other", "Difference", "p", "n"),
+                ("Part", "Metric", "This", "Other", "Difference", "p", "n"),
                 [
                     (
                         item.part,
-                        f"{item.column} {_ARROW['lower' if item.direction == 'lower' else 'higher']}",
+                        f"{item.label} {_ARROW[item.direction]}",
                         _number(item.test.mean_a),
                         _number(item.test.mean_b),
                         f"{item.test.difference:+.4f}",
@@ -44,7 +46,6 @@ def report_markdown(report: Report) -> str:
                         str(item.test.n),
                     )
                     for item in report.comparisons
-                    if not item.name.startswith("inv_")
                 ],
             )
         )
@@ -110,9 +111,16 @@ def _part(part: Part) -> list[str]:
         lines = (f"- {', '.join(labels)}: {remedy}" for remedy, labels in remedies.items())
         blocks.append("Not scored:\n" + "\n".join(lines))
     counted = [f"{name.replace('_', ' ')}: {number}" for name, number in sorted(part.counts.items())]
+    if part.made_with:
+        lines = (f"- {name}: {_DIGEST.sub(_shorten, what)}" for name, what in sorted(part.made_with.items()))
+        blocks.append("Scored with:\n" + "\n".join(lines))
     if counted or part.notes:
         blocks.append("\n".join(f"- {line}" for line in (*counted, *part.notes)))
     return blocks
+
+
+def _shorten(digest: re.Match[str]) -> str:
+    return digest.group(1)
 
 
 def _value(result: Result) -> str:

@@ -87,7 +87,11 @@ def test_scores_judgements_and_leaderboard(tmp_path):
     [
         (("--metrics", "radcliq_v1"), UsageError, "radcliq_v1 is refused, it needs radgraph_f1, bertscore, sembscore"),
         (("--metrics", "nonsense"), UsageError, "unknown metric 'nonsense'"),
-        (("--judgements", "green"), UsageError, "expected NAME=FILE"),
+        (("--judgements", "green"), UsageError, "expected NAME=…, such as green=outputs.jsonl"),
+        (("--weights", "chexpert=x"), UsageError, "no weights are known for 'chexpert'"),
+        (("--weights", "chexbert"), UsageError, "--weights 'chexbert': expected NAME=…, such as chexbert=DIR"),
+        (("--weights", "chexbert=a", "--weights", "chexbert=b"), UsageError, "chexbert was already given as a"),
+        (("--judge", "bleu2=http://x/v1"), UsageError, "no judge is asked for 'bleu2'"),
         (("--judgements", "bleu2=x"), UsageError, "no judge outputs are read for 'bleu2'; expected green or"),
         (("--seed", "-1"), UsageError, "--seed is -1"),
         (("--no-error-severity", "9"), UsageError, "no_error_severity is 9; expected 0 to 4"),
@@ -99,12 +103,39 @@ def test_mistakes(predictions, arguments, error, message):
         run("evaluate", predictions, *arguments)
 
 
+def test_weights_and_device(tmp_path, predictions):
+    pytest.importorskip("torch")
+    from tests.evaluation.tiny import chexbert
+
+    chexbert(tmp_path / "chexbert", tmp_path / "encoder")
+    outcome = run(
+        "evaluate", predictions, "--metrics", "sembscore,f1chexbert", "--device", "cpu", "--out", str(tmp_path / "out"),
+        "--weights", f"chexbert={tmp_path / 'chexbert'}", "--weights", f"bert-base-uncased={tmp_path / 'encoder'}",
+    )  # fmt: skip
+    assert outcome.exit_code == 0
+    assert "computed with chexbert, bert-base-uncased" in outcome.stdout
+    assert "- chexbert/chexbert.pth: sha256 " in outcome.stdout
+    assert "torch " in outcome.stdout
+
+
+def test_a_judge_elsewhere_is_refused_with_exit_code_5(tmp_path):
+    rows = [{**row, "dataset": "REX-Gradient"} for row in ROWS]
+    path = write(tmp_path / "rex.jsonl", rows)
+    code = "from instruct.cli.main import main; main()"
+    judge = ("--judge", "fineradscore=https://judge.invalid/v1", "--judge-model", "fineradscore=m")
+    command = [sys.executable, "-c", code, "evaluate", path, "--metrics", "fineradscore", *judge]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 5
+    assert done.stderr.startswith("error: fineradscore would send 3 pairs of reports to judge.invalid: REX-Gradient (")
+    assert "--allow-third-party" in done.stderr
+
+
 def test_a_mistake_ends_in_a_message_and_a_code_not_in_a_traceback(tmp_path):
     path = write(tmp_path / "twice.jsonl", [ROWS[0], ROWS[0]])
     code = "from instruct.cli.main import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "evaluate", path], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 4
-    assert done.stderr.startswith(f"error: {path}: id 'a' occurs twice")
+    assert done.stderr.startswith(f"error: {path}:2: id 'a' occurs twice")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "twice.evaluation").exists()
 
@@ -112,7 +143,7 @@ def test_a_mistake_ends_in_a_message_and_a_code_not_in_a_traceback(tmp_path):
 def test_importing_the_room_and_its_commands_is_light():
     code = (
         "import sys, instruct.evaluation, instruct.cli.evaluate, instruct.cli.leaderboard;"
-        "heavy = {'numpy', 'pyarrow', 'torch', 'rapidfuzz', 'scipy', 'pandas'} & set(sys.modules); print(sorted(heavy))"
+        "heavy = {'numpy', 'pyarrow', 'torch', 'rapidfuzz', 'scipy'} & set(sys.modules); print(sorted(heavy))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 

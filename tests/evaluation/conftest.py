@@ -28,6 +28,21 @@ RECORDS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_weights_of_this_machine(monkeypatch, tmp_path_factory):
+    """Only weights that a test names are there, and the network is not touched."""
+    monkeypatch.delenv("CXR_INSTRUCT_WEIGHTS", raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path_factory.getbasetemp() / "empty-hub"))
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """Tiny checkpoints in the released layouts, by the name of the weights."""
+    from tests.evaluation.tiny import everything
+
+    return everything(tmp_path_factory.mktemp("weights"))
+
+
 @pytest.fixture
 def rexrank_file(tmp_path):
     path = tmp_path / "predictions.json"

@@ -1,4 +1,3 @@
-
 import numpy as np
 import pytest
 
@@ -18,7 +17,10 @@ COUNTS = [
 
 def completion(significant, matched, marks="abcdef", insignificant=()):
     def section(counts):
-        lines = [f"({mark}) an invented kind: {count}. thing one; thing two" for mark, count in zip(marks, counts)]
+        lines = [
+            f"({mark}) an invented kind: {count}. thing one; thing two"
+            for mark, count in zip(marks, counts, strict=False)
+        ]
         return "\n".join(lines) or "No errors of this kind."
 
     findings = f"{matched}. the lungs; the heart" if matched else "No matched findings."

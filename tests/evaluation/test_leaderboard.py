@@ -103,7 +103,7 @@ def test_refusals_say_why(tmp_path):
         rank_summary(summary(statistic="bleu2", mean=0.2), dataset="IU X-ray", section="findings")
     with pytest.raises(UsageError, match="scored the section 'findings', the board is 'findings\\+impression'"):
         rank_summary(summary(), dataset="IU X-ray", section="findings+impression")
-    with pytest.raises(UsageError, match="no published board for 'PadChest'.*ReXGradient, MIMIC-CXR, IU X-ray"):
+    with pytest.raises(UsageError, match=r"no published board for 'PadChest'.*ReXGradient, MIMIC-CXR, IU X-ray"):
         rank_summary(summary(), dataset="PadChest", section="findings")
     with pytest.raises(UsageError, match="cannot rank by 'rouge_l'"):
         rank_summary(summary(), dataset="IU X-ray", section="findings", by="rouge_l")

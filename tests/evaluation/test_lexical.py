@@ -30,14 +30,14 @@ def test_toy_pairs_have_the_official_values(reference, prediction, bleu2, rouge)
 
 
 def test_several_references_as_in_the_example_of_fast_bleu():
-    references = [
-        "It is a guide to action that ensures that the military will forever heed Party commands".split(),
-        "It is the guiding principle which guarantees the military forces always being under the command of the "
-        "Party".split(),
-        "It is the practical guide for the army always to heed the directions of the party".split(),
-    ]
-    first = "It is a guide to action which ensures that the military always obeys the commands of the party".split()
-    second = "he read the book because he was interested in world history".split()
+    texts = (
+        "It is a guide to action that ensures that the military will forever heed Party commands",
+        "It is the guiding principle which guarantees the military forces always being under the command of the Party",
+        "It is the practical guide for the army always to heed the directions of the party",
+        "It is a guide to action which ensures that the military always obeys the commands of the party",
+        "he read the book because he was interested in world history",
+    )
+    *references, first, second = (text.split() for text in texts)
     assert bleu(first, references) == pytest.approx(0.7453559925, abs=1e-9)
     assert bleu(second, references) == pytest.approx(0.0191380231, abs=1e-9)
 

@@ -59,7 +59,15 @@ def test_generation_output_keeps_its_fields_and_groups(jsonl):
     path = jsonl(
         [
             {"id": "a", "task": "T", "dataset": "D", "split": "test", "prediction": "x", "reference": "x"},
-            {"id": "a", "task": "S", "dataset": "D", "split": "test", "prediction": "y", "reference": "x", "options": ["x"]},
+            {
+                "id": "a",
+                "task": "S",
+                "dataset": "D",
+                "split": "test",
+                "prediction": "y",
+                "reference": "x",
+                "options": ["x"],
+            },
             {"id": "b", "task": "T", "dataset": "D", "split": "test", "prediction": None, "reference": "z"},
         ]
     )
@@ -76,16 +84,28 @@ def test_json_of_one_text_lists(tmp_path):
 
 
 BAD = {
-    "duplicated.json": ('{"a": {"prediction": "x", "reference": "y"}, "a": {"prediction": "z"}}', "key 'a' occurs twice"),
-    "duplicated.jsonl": ('{"id": "a", "prediction": "x", "reference": "y"}\n' * 2, "id 'a' occurs twice in all"),
+    "duplicated.json": (
+        '{"a": {"prediction": "x", "reference": "y"}, "a": {"prediction": "z"}}',
+        "key 'a' occurs twice",
+    ),
+    "duplicated.jsonl": (
+        '{"id": "a", "prediction": "x", "reference": "y"}\n' * 2,
+        r"duplicated.jsonl:2: id 'a' occurs twice, first at .*duplicated.jsonl:1",
+    ),
     "broken.json": ('{"a": ', r"broken.json:1:7: not valid JSON"),
     "broken.jsonl": ('{"id": 1, "prediction": "x", "reference": "y"}\n{oops\n', r"broken.jsonl:2:2: not valid JSON"),
     "list.jsonl": ("[1]\n", r"list.jsonl:1: expected an object"),
     "no_id.jsonl": ('{"prediction": "x", "reference": "y"}\n', r"no_id.jsonl:1: no id; expected a field 'id'"),
     "odd_id.jsonl": ('{"id": 1.5, "prediction": "x", "reference": "y"}\n', "id is 1.5; expected a text or an integer"),
     "alone.jsonl": ('{"id": 1, "prediction": "x"}\n', "predictions only; give the references with --references"),
-    "number.jsonl": ('{"id": 1, "prediction": 3, "reference": "y"}\n', "prediction is int; expected a text, null or NaN"),
-    "two.jsonl": ('{"id": 1, "prediction": ["a", "b"], "reference": "y"}\n', "a list of 2; expected one text per study"),
+    "number.jsonl": (
+        '{"id": 1, "prediction": 3, "reference": "y"}\n',
+        "prediction is int; expected a text, null or NaN",
+    ),
+    "two.jsonl": (
+        '{"id": 1, "prediction": ["a", "b"], "reference": "y"}\n',
+        "a list of 2; expected one text per study",
+    ),
     "no_prediction.jsonl": ('{"id": 1, "reference": "y"}\n', "no prediction; expected a field 'prediction'"),
     "no_truth.jsonl": ('{"id": 1, "prediction": "x", "reference": null}\n', "none of the 1 studies has a reference"),
     "empty.jsonl": ("", "no predictions in the file"),
@@ -127,6 +147,11 @@ def test_different_ids_are_listed_from_both_sides(jsonl):
 def test_unknown_section(rexrank_file):
     with pytest.raises(UsageError, match=r"unknown section 'all'; expected one of findings, impression"):
         read_predictions(rexrank_file, section="all")
+
+
+def test_pairs_in_memory_follow_the_same_rule():
+    with pytest.raises(DataError, match="id 'a' occurs twice in all"):
+        make_pairs(["a", "a"], ["x", "y"], ["x", "y"])
 
 
 def test_pairs_of_unequal_lists():

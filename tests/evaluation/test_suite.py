@@ -12,7 +12,11 @@ from instruct.evaluation.catalogue import GROUPS, METRICS
 IDS = ["a", "b", "c"]
 PAIRS = make_pairs(
     IDS,
-    ["No acute findings.", "Bilateral pleural effusions and basilar atelectasis.", "Mild cardiomegaly with clear lungs."],
+    [
+        "No acute findings.",
+        "Bilateral pleural effusions and basilar atelectasis.",
+        "Mild cardiomegaly with clear lungs.",
+    ],
     [
         "No acute cardiopulmonary process.",
         "Small bilateral pleural effusions with bibasilar atelectasis.",
@@ -35,7 +39,7 @@ def test_default_scores_what_it_can_and_says_what_the_rest_needs():
     assert part.skipped["inv_radcliq_v1"].reason == "needs radgraph_f1, bertscore, sembscore"
     text = report.markdown()
     assert "| BERTScore |  | n/a (weights missing) |" in text
-    assert "distilroberta-base (about 330 MB" in text
+    assert "distilroberta-base (config.json, tokenizer.json, model.safetensors; 330 MB; licence: Apache-2.0)" in text
     with pytest.raises(UsageError, match=r"green: n/a \(judge outputs missing\)"):
         report.result("green")
 
@@ -99,7 +103,10 @@ def test_missing_scores_shrink_only_their_own_metric(jsonl):
         (COMPONENTS[:2], "file.jsonl: 1 studies of all have no row: c"),
         ([*COMPONENTS, {"id": "x", "bertscore": 0.1}], "1 studies of all have a row but no prediction: x"),
         ([*COMPONENTS, COMPONENTS[0]], r"file.jsonl:4: id 'a' occurs twice"),
-        ([{"id": "a", "bertscore": 43.0}], r"bertscore is 43.0; bertscore lies between .* \(a fraction, not a percent"),
+        (
+            [{"id": "a", "bertscore": 43.0}],
+            r"bertscore is 43.0; bertscore lies between .* \(a fraction, not a percent",
+        ),
         ([{"id": "a", "bertscore": "high"}], "bertscore is 'high'; expected a number"),
         ([{"id": "a", "bertscore": [1]}], "expected a number or null"),
         ([{"id": "a", "bertscore": [1, 2]}], "expected a number or null"),
@@ -154,7 +161,12 @@ def test_counts_of_given_scored_and_empty(rexrank_file):
     report = evaluate(rexrank_file, metrics="lexical")
     (part,) = report.parts
     plain = report.summary()["parts"][0]
-    assert (plain["n_given"], plain["n_scored"], plain["n_without_reference"], plain["n_empty_predictions"]) == (4, 3, 1, 2)
+    assert (plain["n_given"], plain["n_scored"], plain["n_without_reference"], plain["n_empty_predictions"]) == (
+        4,
+        3,
+        1,
+        2,
+    )
     assert plain["results"]["bleu2"]["n_scored"] == 3
     assert part.columns["bleu2"].shape == (4,)
     assert part.columns["bleu2"][2] == 0
@@ -199,7 +211,13 @@ def test_one_pair_has_a_value_and_no_interval():
 def test_tasks_choose_their_metrics_and_come_as_parts(jsonl):
     rows = [
         {"id": "1", "task": "Findings Generation", "dataset": "OpenI", "prediction": "clear", "reference": "clear"},
-        {"id": "1", "task": "Phrase Grounding", "dataset": "MS-CXR", "prediction": "[0,0,1,1]", "reference": "[0,0,1,1]"},
+        {
+            "id": "1",
+            "task": "Phrase Grounding",
+            "dataset": "MS-CXR",
+            "prediction": "[0,0,1,1]",
+            "reference": "[0,0,1,1]",
+        },
     ]
     report = evaluate(jsonl(rows))
     assert [str(part.group) for part in report.parts] == ["Findings Generation / OpenI", "Phrase Grounding / MS-CXR"]
@@ -229,7 +247,7 @@ def test_every_metric_names_what_it_needs_or_computes():
     columns = [column.name for metric in METRICS.values() for column in metric.columns]
     assert len(columns) == len(set(columns))
     for metric in METRICS.values():
-        made_by = (metric.score is not None) + (metric.compose is not None) + bool(metric.remedy)
+        made_by = (metric.score is not None) + (metric.compose is not None)
         assert made_by == 1, metric.name
         assert all(set(statistic.columns) <= {c.name for c in metric.columns} for statistic in metric.statistics)
     for group in GROUPS.values():

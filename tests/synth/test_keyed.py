@@ -26,7 +26,6 @@ def test_known_values_hold_on_every_machine():
     assert draws.number("n", 2) % 10**9 == GOLDEN_NUMBER
 
 
-
 def test_uniform_is_uniform():
     values = Draws(1, "u").uniform("x", np.arange(50_000))
     assert values.min() >= 0 and values.max() < 1

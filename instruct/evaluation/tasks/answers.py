@@ -50,8 +50,15 @@ def answers_and_targets(pairs: Pairs, reader: Reader[T]) -> tuple[list[T | None]
 
 
 def options_of(extra: Mapping[str, Any]) -> Sequence[str]:
-    """The row's closed list of answers, empty where it names none."""
-    return [str(option) for option in extra.get("options") or ()]
+    """The row's closed list of answers, empty where it names none.
+
+    Raises:
+        DataError: ``options`` is no list.
+    """
+    options = extra.get("options") or []
+    if not isinstance(options, (list, tuple)):
+        raise DataError(f"options is {options!r}; expected a list of the possible answers")
+    return [str(option) for option in options]
 
 
 def choice_of(value: Any, extra: Mapping[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from instruct.evaluation.metric import Column, Metric, Scores, Settings, Statistic, Values
 from instruct.evaluation.pairs import Pairs
-from instruct.evaluation.tasks.answers import answers_and_targets, labels_of, normal
+from instruct.evaluation.tasks.answers import answers_and_targets, labels_of, normal, options_of
 
 
 def micro_f1(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
@@ -79,7 +79,7 @@ def indicator(sets: Sequence[frozenset[str] | None], labels: Sequence[str]) -> V
 def _score(pairs: Pairs, settings: Settings) -> Scores:
     answers, targets = answers_and_targets(pairs, labels_of)
     truth = [target if target is not None else frozenset[str]() for target in targets]
-    labels = sorted({normal(o) for extra in pairs.extras for o in extra.get("options") or ()} | set().union(*truth))
+    labels = sorted({normal(o) for extra in pairs.extras for o in options_of(extra)} | set().union(*truth))
     exact = [answer == target for answer, target in zip(answers, truth, strict=True)]
     overlap = [_set_f1(answer, target) for answer, target in zip(answers, truth, strict=True)]
     columns = {"label_exact": np.array(exact, dtype=np.float64), "label_f1": np.array(overlap, dtype=np.float64)}

@@ -72,9 +72,7 @@ VQA = Metric(
     statistics=(
         Statistic("vqa_exact", "Exact match", "equal after normalisation, share", "higher", ("vqa_exact",)),
         Statistic("vqa_f1", "Token F1", "F1 of normalised word multisets, mean", "higher", ("vqa_f1",)),
-        Statistic(
-            "vqa_recall", "Token recall", "recall of normalised word multisets, mean", "higher", ("vqa_recall",)
-        ),
+        Statistic("vqa_recall", "Token recall", "recall of normalised word multisets, mean", "higher", ("vqa_recall",)),
         Statistic(
             "vqa_closed",
             "Closed accuracy",

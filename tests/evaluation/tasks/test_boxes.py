@@ -9,7 +9,9 @@ from instruct.evaluation import evaluate, make_pairs
 from instruct.evaluation.tasks.boxes import box_iou, boxes_of, score_boxes, union_iou
 from instruct.evaluation.tasks.matching import best_matching
 
-CORNERS = st.tuples(*[st.integers(0, 12)] * 4).map(lambda b: [min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3])])
+CORNERS = st.tuples(*[st.integers(0, 12)] * 4).map(
+    lambda b: [min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3])]
+)
 BOXES = st.lists(CORNERS, max_size=4).map(lambda rows: np.array(rows, dtype=float).reshape(-1, 4))
 
 
@@ -68,7 +70,9 @@ def test_labelled_boxes_match_within_their_label():
     assert score_boxes(boxes_of([{"box": [0, 0, 2, 2], "label": "mass"}], {}), target)["box_best_iou"] == 0
 
 
-@pytest.mark.parametrize("text", ["somewhere left", "[1, 2, 3]", '[[0, 0, 1, "x"]]', '{"a": 1}', "[null]", "[1e999,0,1,1]"])
+@pytest.mark.parametrize(
+    "text", ["somewhere left", "[1, 2, 3]", '[[0, 0, 1, "x"]]', '{"a": 1}', "[null]", "[1e999,0,1,1]"]
+)
 def test_unreadable_boxes(text):
     assert boxes_of(text, {}) is None
 

@@ -105,3 +105,9 @@ def test_nli_and_yes_no_by_task():
     pairs = make_pairs(["1", "2"], ["Entailment", "neutral"], ["entailment", "contradiction"], rows)
     assert evaluate(pairs).result("nli_accuracy").value == 0.5
     assert evaluate(make_pairs(["1"], ["Yes"], ["yes"]), metrics="yes_no").result("yes_no_accuracy").value == 1
+
+
+def test_options_that_are_no_list():
+    pairs = make_pairs(["a"], ["A"], ["x"], [{"options": "x, y"}])
+    with pytest.raises(DataError, match="options is 'x, y'; expected a list of the possible answers"):
+        evaluate(pairs, metrics="choice")

@@ -25,7 +25,18 @@ def test_rasterise_counts_pixel_centres():
     assert rasterise([HALF], 4, 4).tolist() == [[True, True, False, False]] * 4
     triangle = rasterise([[[0, 0], [1, 0], [0, 1]]], 200, 200)
     assert triangle.mean() == pytest.approx(0.5, abs=0.01)
-    ring = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0], [0.25, 0.25], [0.25, 0.75], [0.75, 0.75], [0.75, 0.25], [0.25, 0.25]]
+    ring = [
+        [0, 0],
+        [1, 0],
+        [1, 1],
+        [0, 1],
+        [0, 0],
+        [0.25, 0.25],
+        [0.25, 0.75],
+        [0.75, 0.75],
+        [0.75, 0.25],
+        [0.25, 0.25],
+    ]
     assert rasterise([ring], 8, 8).sum() == 64 - 16
     assert rasterise([HALF, HALF], 4, 4).sum() == 8
     assert not rasterise([], 4, 4).any()

@@ -42,7 +42,10 @@ def test_vqa_open_and_closed_questions():
 
 
 def test_entities_by_hand_and_by_text():
-    truth = {"entities": [["effusion", "OBS"], ["lung", "ANAT"]], "relations": [[["effusion", "OBS"], ["lung", "ANAT"], "at"]]}
+    truth = {
+        "entities": [["effusion", "OBS"], ["lung", "ANAT"]],
+        "relations": [[["effusion", "OBS"], ["lung", "ANAT"], "at"]],
+    }
     said = {"entities": [["effusion", "OBS"], ["lung", "OBS"], ["heart", "ANAT"]], "relations": truth["relations"]}
     pairs = make_pairs(
         ["a", "b", "c"],
