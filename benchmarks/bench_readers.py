@@ -2,9 +2,9 @@
 
     python benchmarks/bench_readers.py [--studies 2000] [--runs 5] [--only openi,siim]
 
-The plain parse is what any reader has to do at least: pyarrow's CSV reader with its own guess of types, orjson, lxml, the
-bytes of a text file; nothing is made of the result. Both are timed in this process, in turns, on a made-up corpus; the ratio is
-plain parse over reader, medians, so 1 would be as fast as the parse alone.
+The plain parse is what any reader has to do at least: pyarrow's CSV reader with its own guess of types, orjson, lxml,
+the bytes of a text file; nothing is made of the result. Both are timed in this process, in turns, on a made-up corpus;
+the ratio is plain parse over reader, medians, so 1 would be as fast as the parse alone.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def main() -> None:
         files = get_source(name).find(root / name)
         size = sum(path.stat().st_size for path in files.all()) / 1e6
         plain, read = measure(name, files, options.runs)
-        print(f"| {name} | {len(files.all())} | {size:.1f} | {plain:.3f} | {read:.3f} | {plain / read:.2f} |", flush=True)
+        row = f"| {name} | {len(files.all())} | {size:.1f} | {plain:.3f} | {read:.3f} | {plain / read:.2f} |"
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

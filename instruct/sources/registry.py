@@ -18,8 +18,11 @@ GROUP = "cxr_instruct.sources"
 
 _MODULES = {
     "mimic_cxr": "instruct.sources.mimic_cxr",
+    "cxr_lt": "instruct.sources.cxr_lt",
     "chestxray14": "instruct.sources.chestxray14",
     "chexpert": "instruct.sources.chexpert",
+    "brax": "instruct.sources.brax",
+    "padchest": "instruct.sources.padchest",
     "mimic_cxr_vqa": "instruct.sources.mimic_cxr_vqa",
     "mimic_diff_vqa": "instruct.sources.mimic_diff_vqa",
     "mimic_nle": "instruct.sources.mimic_nle",
@@ -32,6 +35,12 @@ _MODULES = {
     "radqa": "instruct.sources.radqa",
     "rexgradient": "instruct.sources.rexgradient",
     "rexval": "instruct.sources.rexval",
+    "covidx_cxr3": "instruct.sources.covidx_cxr3",
+    "object_cxr": "instruct.sources.object_cxr",
+    "rsna": "instruct.sources.rsna",
+    "siim": "instruct.sources.siim",
+    "vindr_cxr": "instruct.sources.vindr_cxr",
+    "vindr_pcxr": "instruct.sources.vindr_pcxr",
 }
 
 

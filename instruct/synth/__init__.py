@@ -17,8 +17,30 @@ if TYPE_CHECKING:
 __all__ = ["SOURCES", "Counts", "Planted", "SplitFacts", "write"]
 
 SOURCES: dict[str, str] = {
+    "chestxray14": "instruct.synth.chestxray14",
+    "chexpert": "instruct.synth.chexpert",
+    "brax": "instruct.synth.brax",
+    "padchest": "instruct.synth.padchest",
+    "rsna": "instruct.synth.rsna",
+    "siim": "instruct.synth.siim",
     "openi": "instruct.synth.openi",
+    "mimic_cxr": "instruct.synth.mimic_cxr",
+    "cxr_lt": "instruct.synth.cxr_lt",
+    "ms_cxr": "instruct.synth.ms_cxr",
+    "ms_cxr_t": "instruct.synth.ms_cxr_t",
+    "mimic_cxr_vqa": "instruct.synth.mimic_cxr_vqa",
+    "mimic_diff_vqa": "instruct.synth.mimic_diff_vqa",
+    "mimic_nle": "instruct.synth.mimic_nle",
     "rexgradient": "instruct.synth.rexgradient",
+    "rad_restruct": "instruct.synth.rad_restruct",
+    "radqa": "instruct.synth.radqa",
+    "rexval": "instruct.synth.rexval",
+    "radnli": "instruct.synth.radnli",
+    "radgraph": "instruct.synth.radgraph",
+    "covidx_cxr3": "instruct.synth.covidx_cxr3",
+    "vindr_cxr": "instruct.synth.vindr_cxr",
+    "vindr_pcxr": "instruct.synth.vindr_pcxr",
+    "object_cxr": "instruct.synth.object_cxr",
 }
 """Source name → module that writes it (its function ``write(root, *, studies, seed, images)``)."""
 

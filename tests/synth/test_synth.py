@@ -61,7 +61,7 @@ class TestEverySource:
 
 
 def test_unknown_source_names_the_known_ones(tmp_path):
-    with pytest.raises(UsageError, match="openi, .*rexgradient"):
+    with pytest.raises(UsageError, match=r"openi, .*rexgradient"):
         synth.write("chexphoto", tmp_path, studies=20)
 
 

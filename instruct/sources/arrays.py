@@ -1,0 +1,33 @@
+"""Small steps between NumPy and Arrow that several readers take."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+def lists_of_rows(
+    values: NDArray[np.float64] | NDArray[np.int32], valid: NDArray[np.bool_] | None = None
+) -> pa.ListArray:
+    """Rows of an array of shape (rows, n) as lists of n; null where not valid."""
+    valid = np.ones(len(values), bool) if valid is None else valid
+    offsets = np.concatenate([[0], np.cumsum(valid * values.shape[1])]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[valid].ravel()), mask=pa.array(~valid))
+
+
+def first_rows(codes: Ints) -> Ints:
+    """Row at which each code stands first; codes count up from 0 in the order of their first rows."""
+    return np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
+
+
+def places(codes: Ints) -> Ints:
+    """Place of each row among the rows with its code, from 1."""
+    order = np.argsort(codes, kind="stable")
+    start = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    lengths = np.diff(np.append(start, len(codes)))
+    numbers = np.empty(len(codes), np.int64)
+    numbers[order] = np.arange(len(codes)) - np.repeat(start, lengths) + 1
+    return numbers
