@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 import instruct
 from instruct.build.counts import Counts, count_shards
 from instruct.build.execute import execute
-from instruct.build.files import locked, write_json, write_text
+from instruct.build.files import append_line, locked, write_json, write_text
 from instruct.build.job import Job, ShardResult
 from instruct.build.output import FORMAT, MANIFEST, OutputFolder
-from instruct.build.plan import PlannedTask, Selection, plan_tasks, select, summary
+from instruct.build.plan import PlannedTask, Selection, plan_tasks, removed_tasks, select, summary
 from instruct.build.publish import Shards, hub_configs, publish_shards
 from instruct.errors import DataError
 from instruct.reasons import EXPLANATIONS, Reason
@@ -83,26 +83,25 @@ def build(
     """
     selection = select(recipe, data_root, spec_folders)
     output = OutputFolder(out)
+    output.check(recipe.name)  # before the lock, which would leave a file in a folder that is not ours
     with locked(output.lock):
-        output = OutputFolder(out)  # what another process wrote while this one waited
+        output = OutputFolder(out)  # as it is now that no other process writes into it
         output.claim(recipe.name)
-        with output.log.open("a", encoding="utf-8") as log:
 
-            def tell(event: str, **facts: Any) -> None:
-                record = {"event": event, **facts}
-                log.write(json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **record}) + "\n")
-                log.flush()
-                if listener is not None:
-                    listener(record)
+        def tell(event: str, **facts: Any) -> None:
+            record = {"event": event, **facts}
+            append_line(output.log, json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **record}))
+            if listener is not None:
+                listener(record)
 
-            tell(
-                "start",
-                recipe=recipe.name,
-                out=str(output.path),
-                version=instruct.__version__,
-                absent=sorted({name for names in selection.absent.values() for name in names}),
-            )
-            return _run(selection, output, workers, finish, tell)
+        tell(
+            "start",
+            recipe=recipe.name,
+            out=str(output.path),
+            version=instruct.__version__,
+            absent=sorted({name for names in selection.absent.values() for name in names}),
+        )
+        return _run(selection, output, workers, finish, tell)
 
 
 def _run(
@@ -110,6 +109,7 @@ def _run(
 ) -> BuildResult:
     planned: list[PlannedTask] = []
     results: dict[str, tuple[ShardResult, Path]] = {}
+    removed = removed_tasks(selection, output)
 
     def jobs() -> Iterator[tuple[Job, Path]]:
         for task in plan_tasks(selection, output, workers):
@@ -120,6 +120,8 @@ def _run(
                     results[item.job.key] = item.found
                 else:
                     yield item.job, output.staged(item.job.key)
+        for row in removed:
+            tell("planned", **row)
 
     built = 0
     for result in execute(jobs(), workers):
@@ -149,7 +151,7 @@ def _run(
         finish(output.path, manifest, counts)
     write_json(output.path / MANIFEST, manifest)
     _clean(output, results)
-    dropped = sum(task.dropped for task in planned)
+    dropped = sum(task.dropped for task in planned) + sum(row["drop"] for row in removed)
     tell("done", built=built, reused=len(results) - built, dropped=dropped, bad=len(lines))
     return BuildResult(output.path, manifest, counts, built, len(results) - built, dropped)
 

@@ -7,7 +7,8 @@ images is settled here, so that a record's number of images is known before it i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from instruct.build.files import explaining
 from instruct.digest import digest_batch
 from instruct.images.folder import ImageFolder
 from instruct.prompts.template import CompiledTemplate
@@ -76,10 +78,10 @@ def compile_task(
 
     Raises:
         SpecError, DataError: see :meth:`RecordQueries.records`.
+        DataError: the records file cannot be written.
     """
     compiled = CompiledTask()
-    writer: pa.ipc.RecordBatchFileWriter | None = None
-    try:
+    with _records_file(file) as append:
         for records in queries.records(entry, template.columns, recipe.shard_rows):
             split = records.column("split")[0].as_py()
             compiled.records[split] += len(records)
@@ -88,14 +90,29 @@ def compile_task(
                 records = _settle_images(entry, records, template.declarations.images, recipe, folders, compiled)
             if not len(records):
                 continue
+            append(records)
+            compiled.slices.append(Slice(split, len(compiled.slices), len(records), digest_batch(records)))
+    return compiled
+
+
+@contextmanager
+def _records_file(file: Path) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """What appends batches to a records file; the first one makes it."""
+    writer: pa.ipc.RecordBatchFileWriter | None = None
+
+    def append(records: pa.RecordBatch) -> None:
+        nonlocal writer
+        with explaining(file):
             if writer is None:
                 writer = pa.ipc.new_file(file, records.schema)
             writer.write_batch(records)
-            compiled.slices.append(Slice(split, len(compiled.slices), len(records), digest_batch(records)))
+
+    try:
+        yield append
     finally:
         if writer is not None:
-            writer.close()
-    return compiled
+            with explaining(file):
+                writer.close()
 
 
 def _settle_images(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -37,7 +38,7 @@ def execute(jobs: Iterable[tuple[Job, Path]], workers: int) -> Iterator[ShardRes
         running: dict[Future[ShardResult], Job] = {}
         try:
             for job, staged in jobs:
-                running[pool.submit(run, job, staged)] = job
+                running[_submit(pool, job, staged)] = job
                 if len(running) >= workers * (1 + _AHEAD):
                     yield from _finished(running)
             while running:
@@ -51,6 +52,18 @@ def execute(jobs: Iterable[tuple[Job, Path]], workers: int) -> Iterator[ShardRes
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _submit(pool: ProcessPoolExecutor, job: Job, staged: Path) -> Future[ShardResult]:
+    """Hand a job to the pool, which may start a worker for it.
+
+    The worker inherits that SIGINT is blocked: Ctrl-C is for this process alone, which then ends its workers.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(run, job, staged)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:

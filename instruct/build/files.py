@@ -7,12 +7,15 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from instruct.errors import DataError, UsageError
+
+_TEMPORARY = re.compile(r"\..+\.[0-9]+\.tmp")
 
 
 class HashingFile(io.RawIOBase):
@@ -40,29 +43,48 @@ class HashingFile(io.RawIOBase):
 
 
 @contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Say what to do where the system refuses to write a file.
+
+    Raises:
+        DataError: no space is left, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise DataError(
+            f"{path}: cannot be written: {why}. What is finished is kept; make room and run the same command again"
+        ) from None
+
+
+@contextmanager
 def writing(path: Path) -> Iterator[HashingFile]:
     """Write a file through a temporary name: synced to disk, then renamed, when the block ends without an error.
 
     Raises:
         DataError: no space is left, or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # as _TEMPORARY says
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            yield HashingFile(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
+        with explaining(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                yield HashingFile(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise DataError(
-                f"{path}: cannot be written: {error.strerror or error}."
-                " What is finished is kept; make room and run the same command again"
-            ) from None
         raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that killed processes left below a folder; nobody may be writing into it."""
+    for file in folder.rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(file.name):
+            file.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -81,6 +103,16 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file.
+
+    Raises:
+        DataError: no space is left, or the file cannot be written.
+    """
+    with explaining(path), path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file that this package wrote; None where it is absent or broken."""
     try:
@@ -94,20 +126,26 @@ def locked(path: Path) -> Iterator[None]:
     """Hold a lock file for as long as the block runs; the system drops it if the process dies.
 
     Raises:
-        UsageError: another process holds it.
+        UsageError: another process holds it, or it cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+b", buffering=0)
+    except OSError as error:
+        raise UsageError(
+            f"{path.parent.parent}: cannot be an output folder: {error.strerror}; choose another --out"
+        ) from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
             raise UsageError(
                 f"{path.parent.parent}: another build is writing into this folder"
-                f" (process {file.read().strip() or '?'});"
+                f" (process {file.read().decode().strip() or '?'});"
                 " wait for it, or choose another --out"
             ) from None
         file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with suppress(OSError):  # on a full disk the message above cannot name the process
+            file.write(str(os.getpid()).encode())
         yield

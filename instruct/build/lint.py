@@ -36,7 +36,7 @@ _CONTRACT_TYPES = {name: kind for name, _, kind, *_ in CONTRACT}
 _EXAMPLES: dict[str, Any] = {
     "options": ["first choice", "second choice"],
     "answers": ["first choice"],
-    "regions": [{"image": 0, "label": "finding", "box": [0.1, 0.2, 0.5, 0.75], "mask": "0P00", "size": [4, 4]}],
+    "regions": [{"image": 0, "label": "finding", "box": [0.1, 0.2, 0.5, 0.75], "mask": "52203", "size": [4, 4]}],
 }
 # Counts of images that a template for any number of them must be right for.
 _ANY = (1, 2, 3, 5)

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from instruct.build.files import read_json, write_json
+from instruct.build.files import read_json, remove_unfinished, write_json
 from instruct.build.job import ShardResult
 from instruct.digest import digest_file
 from instruct.errors import UsageError
@@ -43,11 +43,11 @@ class OutputFolder:
         self.manifest: dict[str, Any] = read_json(self.path / MANIFEST) or {}
         self._placed = {key: self.path / file for key, file in (read_json(self.work / "placed.json") or {}).items()}
 
-    def claim(self, name: str) -> None:
-        """Make sure that the folder is ours to write a build of this name into.
+    def check(self, name: str) -> None:
+        """Make sure that a build of this name may be written into the folder; nothing is changed.
 
         Raises:
-            UsageError: it holds another build, or files that are no build.
+            UsageError: it holds another build, or files that are no build, or is a file.
         """
         started = read_json(self.work / "name.json")
         owner = self.manifest.get("name", started)
@@ -62,9 +62,20 @@ class OutputFolder:
                 f" this release writes {FORMAT}. Remove it"
             )
         if owner is None and self.path.exists():
+            if not self.path.is_dir():
+                raise UsageError(f"{self.path}: cannot be an output folder: it is a file; choose another --out")
             others = sorted(path.name for path in self.path.iterdir() if path.name != ".build")
             if others:
                 raise UsageError(f"{self.path}: is not empty ({others[0]}) and holds no build; choose another --out")
+
+    def claim(self, name: str) -> None:
+        """Make the folder one of a build of this name, and remove what killed builds left half-written.
+
+        Raises:
+            UsageError: see :meth:`check`.
+        """
+        self.check(name)
+        remove_unfinished(self.path)
         write_json(self.work / "name.json", name)
 
     def records_file(self, config: str) -> Path:

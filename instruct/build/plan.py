@@ -141,9 +141,11 @@ def dry_run(
         UserError: as :func:`instruct.build.build.build`.
     """
     output = OutputFolder(out)
+    output.check(recipe.name)
+    selection = select(recipe, data_root, spec_folders)
     with TemporaryDirectory(prefix="cxr-instruct-plan-") as scratch:
         output.scratch = Path(scratch)
-        return [summary(task) for task in plan_tasks(select(recipe, data_root, spec_folders), output)]
+        return [summary(task) for task in plan_tasks(selection, output)] + removed_tasks(selection, output)
 
 
 def summary(task: PlannedTask) -> dict[str, Any]:
@@ -156,6 +158,22 @@ def summary(task: PlannedTask) -> dict[str, Any]:
         "drop": task.dropped,
         "reasons": task.reasons,
     }
+
+
+def removed_tasks(selection: Selection, output: OutputFolder) -> list[dict[str, Any]]:
+    """Tasks of the earlier build that the new one has no shards of, as :func:`summary` gives them."""
+    absent = selection.absent
+    planned = {entry.config for entry in selection.entries if entry.config not in absent}
+    rows = []
+    for task in output.manifest.get("tasks", ()):
+        shards = sum(len(split["shards"]) for split in task["splits"].values())
+        if shards and task["config"] not in planned:
+            lacking = absent.get(task["config"])
+            reason = f"not on disk: {', '.join(lacking)}" if lacking else "no longer in the recipe"
+            rows.append(
+                {"task": task["name"], "records": {}, "build": 0, "reuse": 0, "drop": shards, "reasons": [reason]}
+            )
+    return rows
 
 
 def plan_tasks(selection: Selection, output: OutputFolder, threads: int = 1) -> Iterator[PlannedTask]:

@@ -53,9 +53,8 @@ def publish_shards(output: OutputFolder, configs: Mapping[str, Shards]) -> dict[
             published[config][split] = entries
     _move(output, moves)
     _remove_strays(output, {target for _, _, target in moves})
-    for config, config_splits in published.items():
-        _describe(output.path / config, config_splits, output.path)
-    _describe_all(output, published)
+    for name, content in descriptions(published).items():
+        write_json(output.path / name, content)
     return published
 
 
@@ -74,7 +73,7 @@ def _move(output: OutputFolder, moves: Sequence[tuple[str, Path, Path]]) -> None
 
 
 def _remove_strays(output: OutputFolder, wanted: set[Path]) -> None:
-    for file in output.path.glob("*/*/arrow/*.arrow"):
+    for file in output.path.glob("*/*/arrow/data-*.arrow"):  # others are caches of `datasets`
         if file not in wanted:
             file.unlink()
     configs = {file.parents[2] for file in wanted}
@@ -89,41 +88,52 @@ def _remove_strays(output: OutputFolder, wanted: set[Path]) -> None:
         shutil.rmtree(output.path / split, ignore_errors=True)
 
 
-def _describe(folder: Path, splits: Mapping[str, Sequence[Mapping[str, Any]]], root: Path) -> None:
-    """What ``load_from_disk`` reads: the list of splits, and per split its features and files."""
-    write_json(folder / "dataset_dict.json", {"splits": [SPLIT_NAMES[split] for split in splits]})
-    for split, shards in splits.items():
-        place = folder / SPLIT_NAMES[split]
-        up = "../" * len(place.relative_to(root).parts)
-        inside = place.relative_to(root).as_posix() + "/"
-        files = [
-            shard["file"].removeprefix(inside) if shard["file"].startswith(inside) else up + shard["file"]
-            for shard in shards
-        ]
-        write_json(place / "dataset_info.json", {"features": features()})
-        write_json(
-            place / "state.json",
-            {
-                "_data_files": [{"filename": file} for file in files],
-                # datasets names its caches by this; it must change with the content.
-                "_fingerprint": digest_json([shard["sha256"] for shard in shards])[:16],
-                "_format_columns": None,
-                "_format_kwargs": {},
-                "_format_type": None,
-                "_output_all_columns": False,
-                "_split": SPLIT_NAMES[split],
-            },
-        )
+def descriptions(published: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> dict[str, dict[str, Any]]:
+    """What ``load_from_disk`` reads of each configuration, and of the folder as all of them together.
 
+    Args:
+        published: configuration to split to shards, as in the manifest.
 
-def _describe_all(output: OutputFolder, published: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> None:
-    """The folder itself opens as all configurations together, without a copy."""
+    Returns:
+        File name below the output folder to its JSON content.
+    """
     together: dict[str, list[Mapping[str, Any]]] = {}
     for split in SPLIT_NAMES:
         shards = [shard for config in sorted(published) for shard in published[config].get(split, ())]
         if shards:
             together[split] = shards
-    _describe(output.path, together, output.path)
+    files: dict[str, dict[str, Any]] = {}
+    for folder, splits in (*published.items(), (".", together)):
+        files |= _describe(Path(folder), splits)
+    return files
+
+
+def _describe(folder: Path, splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """The list of splits, and per split its features and files."""
+    described: dict[str, dict[str, Any]] = {
+        (folder / "dataset_dict.json").as_posix(): {
+            "splits": [name for split, name in SPLIT_NAMES.items() if split in splits]
+        }
+    }
+    for split, shards in splits.items():
+        place = folder / SPLIT_NAMES[split]
+        up, inside = "../" * len(place.parts), f"{place.as_posix()}/"
+        files = [
+            shard["file"].removeprefix(inside) if shard["file"].startswith(inside) else up + shard["file"]
+            for shard in shards
+        ]
+        described[f"{inside}dataset_info.json"] = {"features": features()}
+        described[f"{inside}state.json"] = {
+            "_data_files": [{"filename": file} for file in files],
+            # datasets names its caches by this; it must change with the content.
+            "_fingerprint": digest_json([shard["sha256"] for shard in shards])[:16],
+            "_format_columns": None,
+            "_format_kwargs": {},
+            "_format_type": None,
+            "_output_all_columns": False,
+            "_split": SPLIT_NAMES[split],
+        }
+    return described
 
 
 def hub_configs(published: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> list[dict[str, Any]]:

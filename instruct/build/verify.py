@@ -8,7 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from instruct.build.counts import count_shards
+from instruct.build.files import read_json
 from instruct.build.output import MANIFEST, OutputFolder
+from instruct.build.publish import descriptions
 from instruct.build.schema import shard_schema
 from instruct.digest import digest_file
 from instruct.errors import UsageError
@@ -31,10 +33,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def verify(folder: Path) -> list[str]:
     """Everything in a dataset folder that is not as its manifest says; empty if all is well.
 
-    Checked are every shard's presence, size, digest, schema and rows, shards that do not belong, and the counts.
+    Checked are every shard's presence, size, digest, schema and rows, shards that do not belong, the files that
+    ``datasets`` opens them by, and the counts.
     """
     manifest = read_manifest(folder)
-    problems = []
+    problems: list[str] = []
     wanted = set()
     for task in manifest["tasks"]:
         for split in task["splits"].values():
@@ -42,8 +45,18 @@ def verify(folder: Path) -> list[str]:
                 file = folder / shard["file"]
                 wanted.add(file)
                 problems += _check_shard(file, shard)
-    strays = sorted(file for file in folder.glob("*/*/arrow/*") if file not in wanted)
+    strays = sorted(file for file in folder.glob("*/*/arrow/data-*") if file not in wanted)
     problems += [f"{file}: does not belong to the build" for file in strays]
+    published = {
+        task["config"]: {name: split["shards"] for name, split in task["splits"].items()}
+        for task in manifest["tasks"]
+        if task["splits"]
+    }
+    problems += [
+        f"{folder / name}: does not say what the manifest does"
+        for name, content in descriptions(published).items()
+        if read_json(folder / name) != content
+    ]
     if not problems:
         counts = count_shards(folder, manifest["tasks"])
         for task in manifest["tasks"]:

@@ -20,16 +20,23 @@ from instruct.cli.progress import progress
 def command(out: Path, studies: int, everything: bool, workers: int, as_json: bool) -> None:
     """Run the main job on made-up corpora: write them, build their rows, print the count table."""
     from instruct.api import build_dataset, load_recipe
+    from instruct.build.files import read_json, write_json
+    from instruct.errors import UsageError
     from instruct.synth import SOURCES, write
 
     recipe = load_recipe("all" if everything else "demo")
     data, dataset = out / "data", out / ("dataset-all" if everything else "dataset")
+    written = read_json(data / "written.json") or {"studies": studies, "sources": []}
+    if written["studies"] != studies:
+        raise UsageError(f"{data}: holds corpora of {written['studies']} studies; choose another --out, or delete it")
     for source in [name for name in SOURCES if name in recipe.sources]:
-        if (data / source).is_dir():
-            continue  # written by an earlier demo, or as the upstream of another source
+        if source in written["sources"]:
+            continue  # by an earlier demo, or as the upstream of another source
         if not as_json:
             click.echo(f"writing {studies} made-up studies of {source} into {data / source}", err=True)
         write(source, data / source, studies=studies)
+        written["sources"] = sorted(folder.name for folder in data.iterdir() if folder.is_dir())
+        write_json(data / "written.json", written)
     with progress(quiet=as_json) as listener:
         result = build_dataset(recipe, dataset, data_root=data, workers=workers, listener=listener)
     if as_json:

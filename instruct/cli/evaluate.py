@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @click.command(name="evaluate")
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.option(
-    "--references", type=click.Path(path_type=Path), help="File of the references, where PREDICTIONS has none."
+    "--references",
+    type=click.Path(path_type=Path),
+    help="Where PREDICTIONS has no references: their file, or the dataset folder that `build` made.",
 )
 @click.option("--metrics", help="Metrics or groups, parted by commas [default: those of the task].")
 @click.option(

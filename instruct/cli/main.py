@@ -41,6 +41,15 @@ class _Group(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from difflib import get_close_matches
+
+        if args[0] not in _COMMANDS and (near := get_close_matches(args[0], _COMMANDS, n=1)):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
 
 @click.group(cls=_Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(instruct.__version__, prog_name="cxr-instruct")
@@ -53,11 +62,11 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
+        _tell_programs(error.format_message(), error.exit_code)
         error.show()
         code = error.exit_code
     except UserError as error:
-        if "--json" in sys.argv:
-            click.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}))
+        _tell_programs(str(error), error.exit_code)
         for line in str(error).splitlines():
             click.echo(f"error: {line}", err=True)
         code = error.exit_code
@@ -68,3 +77,8 @@ def main() -> None:
         sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell_programs(error: str, code: int) -> None:
+    if "--json" in sys.argv:
+        click.echo(json.dumps({"error": error, "exit_code": code}))

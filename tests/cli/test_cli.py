@@ -1,0 +1,313 @@
+"""The command line as people and programs use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.build.helpers import call, contents
+from tests.conftest import Corpora, run_cli
+
+COMMANDS = re.findall(
+    r"^  ([a-z]+) {2,}", call("--help").out.partition("Commands:")[2].partition("Exit codes")[0], re.M
+)
+
+
+@pytest.fixture(scope="module")
+def built(corpora: Corpora, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "out"
+    call("build", "openi", "--data-root", corpora.root, "--out", out)
+    return out
+
+
+# --- help --------------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_the_commands_and_exit_codes() -> None:
+    text = call("--help").out
+    assert {"demo", "sources", "synth", "lint", "plan", "build", "verify", "counts", "show", "schema"} <= set(COMMANDS)
+    for code in (
+        "0    done",
+        "2    the command was used wrongly",
+        "3    a task spec",
+        "4    data is missing",
+        "130  interrupted",
+    ):
+        assert code in text
+    assert call("-h").out == text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    text = call(command, "--help").out
+    assert text.startswith(f"Usage: cxr-instruct {command}") or f" {command} " in text.splitlines()[0]
+    description = text.splitlines()[2].strip()
+    assert description.endswith((".", ",", ";", ":")) or len(description) > 40
+    assert not re.search(r"\n  --[a-z-]+ *[A-Z]*\n", text.replace("--help", "")), "an option without help"
+
+
+def test_the_version() -> None:
+    import instruct
+
+    assert call("--version").out == f"cxr-instruct, version {instruct.__version__}\n"
+
+
+def test_the_console_script_is_the_same_command() -> None:
+    script = Path(sys.executable).with_name("cxr-instruct")
+    if not script.is_file():
+        pytest.skip("the package is not installed beside this Python")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("cxr-instruct, version ")
+
+
+# --- for programs ------------------------------------------------------------------------------------------------
+
+
+def document(*arguments: str | Path, check: int = 0) -> dict[str, Any]:
+    """What a command says with --json: one document on stdout; stderr stays for errors."""
+    done = call(*arguments, "--json", check=check)
+    parsed = json.loads(done.out)
+    assert isinstance(parsed, dict) and done.out.count("\n") == 1
+    assert check or not done.err
+    return parsed
+
+
+def test_json_of_a_build_and_of_what_looks_at_it(corpora: Corpora, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    where = ("--data-root", corpora.root, "--out", out)
+    plan = document("plan", "openi", *where)["tasks"]
+    assert plan[0]["task"] == "[Findings Generation] [OpenI]"
+    assert all(row["build"] == 1 and row["reasons"] == ["not built yet"] for row in plan)
+    assert not out.exists()
+
+    made = document("build", "openi", *where)
+    assert made["out"] == str(out) and made["shards"] == {"built": 3, "reused": 0, "dropped": 0} and made["bad"] == {}
+    counted = document("counts", out)
+    assert counted == made["counts"] and set(counted) == {"rows", "total"}
+    assert (
+        counted["rows"]["[Findings Generation] [OpenI]"]["test"]
+        == corpora.planted["openi"].counts["[Findings Generation] [OpenI]"]["test"].examples
+    )
+    assert document("verify", out) == {"problems": []}
+    assert len(document("show", out)["examples"]) == 3
+    assert document("counts", out, "--compare", "published")["differences"]
+    assert document("build", "openi", *where)["shards"] == {"built": 0, "reused": 3, "dropped": 0}
+
+
+def test_json_of_sources_lint_synth_and_schema(tmp_path: Path) -> None:
+    sources = {row["name"]: row for row in document("sources")["sources"]}
+    assert {"openi", "rexgradient"} <= set(sources)
+    assert sources["openi"]["root"] is None and "studies" in sources["openi"]["tables"]
+    (tmp_path / "mine.yaml").write_text("name: mine\nsources: {openi: {}}\nvariant: 1\n", "utf-8")
+    linted = document("lint", tmp_path / "mine.yaml", check=3)
+    assert linted["tasks"] > 10
+    assert f"{tmp_path / 'mine.yaml'}:3:1: variant: unknown key; did you mean 'variants'?" in linted["problems"]
+    planted = document("synth", "openi", "--out", tmp_path / "openi", "--studies", "20", "--no-images")
+    assert planted["planted"]["[Findings Summarization] [OpenI]"]["test"] > 0
+    for kind in ("task_spec", "recipe"):
+        assert json.loads(call("schema", kind).out)["$schema"].startswith("https://json-schema.org/")
+
+
+def test_json_of_errors(tmp_path: Path) -> None:
+    assert document("build", "opeeni", "--out", tmp_path, check=2)["exit_code"] == 2
+    assert "no manifest.json" in document("verify", tmp_path, check=2)["error"]
+    failed = document("build", "openi", "images.missing=dorp", "--out", tmp_path, check=3)
+    assert failed["exit_code"] == 3 and "images.missing" in failed["error"]
+    assert document("build", "openi", check=2)["error"].startswith("Missing option '--out'")
+    assert document("build", "openi", "--out", tmp_path / "out", "--data-root", tmp_path, check=4)["exit_code"] == 4
+
+
+def test_results_go_to_stdout_and_progress_to_stderr_in_plain_lines(corpora: Corpora, tmp_path: Path) -> None:
+    done = run_cli("build", "openi", "shard_rows=5", "--data-root", corpora.root, "--out", tmp_path / "out")
+    assert done.stdout.startswith("# Instruction Tuning Data for CXR\n")
+    lines = done.stderr.splitlines()
+    assert lines[0] == f"building openi into {tmp_path / 'out'}"
+    assert re.fullmatch(
+        r"\[Findings Generation\] \[OpenI\]: \d+ records, shards: \d+ to build \(not built yet\)", lines[1]
+    )
+    assert len(lines) == 4
+    assert not re.search(r"[\x1b\r]", done.stdout + done.stderr)
+
+
+def test_a_terminal_gets_a_progress_bar(corpora: Corpora, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "instruct.cli", "build", "openi", "shard_rows=5", "--data-root", str(corpora.root)]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "out")], stdout=subprocess.DEVNULL, stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        seen = b""
+        while select.select([ours], [], [], 60)[0]:
+            try:
+                seen += os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+    os.close(ours)
+    text = seen.decode()
+    assert process.returncode == 0, text
+    assert "building openi" in text and "shards" in text and "\x1b[" in text
+    assert "Traceback" not in text
+
+
+def test_a_reader_that_goes_away_is_no_error_to_talk_about(built: Path) -> None:
+    command = f'"{sys.executable}" -m instruct.cli show "{built}" -n 40 | head -n 1'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("[Findings Generation] [OpenI] test: ")
+    assert done.stderr == ""
+
+
+# --- mistakes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("bild", "openi"), 2, "No such command 'bild'. Did you mean 'build'?"),
+        (("build", "opeeni", "--out", "x"), 2, "opeeni: no such recipe file. Did you mean 'openi'?"),
+        (("build", "openi", "--out", "x", "--data-rot", "y"), 2, "Did you mean '--data-root'?"),
+        (("build", "openi", "--out", "x", "--workers", "0"), 2, "0 is not in the range x>=1"),
+        (("build", "openi", "images.missing:drop", "--out", "x"), 2, "is not of the form key=value"),
+        (("build", "openi", "sources={opeeni: {}}", "--out", "x"), 2, "no source is called 'opeeni'. Did you mean"),
+        (("build", "openi", "tasks=[none]", "--out", "x"), 2, "have no task none; they have: [Findings Generation]"),
+        (
+            ("build", "rexgradient", "sources.rexgradient.options.key_image=best", "--out", "x"),
+            2,
+            "sources.rexgradient.options: key_image: Input should be 'view_rank' or 'first'",
+        ),
+        (("build", "openi", "sourcs={}", "--out", "x"), 3, "sourcs: unknown key; did you mean 'sources'?"),
+        (("build", "openi", "images.misssing=drop", "--out", "x"), 3, "did you mean 'missing'?"),
+        (("build", "openi", "shard_rows=0", "--out", "x"), 3, "shard_rows: Input should be greater than or equal to 1"),
+        (("build", "openi", "--out", "x"), 4, "none of the recipe's tasks has its sources on disk; give --data-root"),
+        (("build", "openi", "--out", "x", "--specs", "nowhere"), 2, "nowhere: no such folder of task specs"),
+        (("sources", "opeeni"), 2, "no source is called 'opeeni'. Did you mean 'openi'?"),
+        (("synth", "opeeni", "--out", "x"), 2, "no synthetic corpus of 'opeeni'; there are: "),
+        (("synth", "openi", "--out", "x", "--studies", "5"), 2, "5 is not in the range x>=20"),
+        (("schema", "recip"), 2, "'recip' is not one of 'task_spec', 'recipe'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_and_a_remedy_suggested(
+    arguments: tuple[str, ...], code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CXR_INSTRUCT_DATA_ROOT", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    done = call(*arguments, check=code)
+    assert said in done.err and "Traceback" not in done.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_recipe_with_several_mistakes_names_them_all(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("name: Mine!\nsources: {openi: {}}\nvariants: none\nmax_bad: 2\nvariant: 1\n", "utf-8")
+    err = call("build", recipe, "--out", tmp_path / "out", check=3).err
+    for line, key in ((1, "name"), (3, "variants"), (4, "max_bad"), (5, "variant")):
+        assert f"error: {recipe}:{line}:" in err and f" {key}" in err
+
+
+def test_a_source_by_environment_variable(corpora: Corpora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXR_INSTRUCT_ROOT_OPENI", str(corpora.root / "openi"))
+    monkeypatch.setenv("CXR_INSTRUCT_DATA_ROOT", str(tmp_path))
+    assert document("plan", "openi", "--out", tmp_path / "out")["tasks"]
+    monkeypatch.setenv("CXR_INSTRUCT_ROOT_OPENI", str(tmp_path / "nowhere"))
+    err = call("plan", "openi", "--out", tmp_path / "out", check=4).err
+    assert f"$CXR_INSTRUCT_ROOT_OPENI = {tmp_path / 'nowhere'}: there is no such folder" in err
+
+
+def test_ctrl_c(corpora: Corpora, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "instruct.cli", "build", "demo", "shard_rows=2"]
+    with subprocess.Popen(
+        [*command, "--data-root", str(corpora.root), "--out", str(tmp_path / "out")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("building ")
+        os.killpg(process.pid, signal.SIGINT)
+        err = process.stderr.read()
+    assert process.returncode == 130
+    assert err.endswith("interrupted; what is finished is kept\n") and "Traceback" not in err
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+# --- the other commands ------------------------------------------------------------------------------------------
+
+
+def test_sources_say_where_they_are_and_what_they_hold(corpora: Corpora) -> None:
+    listed = call("sources", "--data-root", corpora.root).out
+    assert f"at {corpora.root / 'openi'}" in listed and f"at {corpora.root / 'rexgradient'}" in listed
+    assert "https://openi.nlm.nih.gov" in listed and "not on disk" in listed
+    told = call("sources", "rexgradient").out
+    assert "metadata/train_metadata_view_position.json" in told and "Accept the agreement" in told
+    assert "option key_image (default view_rank)" in told
+    assert re.search(r"^  table studies:$", told, re.M) and re.search(r"^    key_image +string: the image", told, re.M)
+    assert "view studies_with_prior: Every study with the study of the same patient" in told
+
+
+def test_synth_writes_the_same_bytes_for_the_same_seed(tmp_path: Path) -> None:
+    for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        out = call(
+            "synth", "rexgradient", "--out", tmp_path / name, "--studies", "20", "--seed", seed, "--no-images"
+        ).out
+        assert out.endswith(f"20 studies planted: {tmp_path / name}\n")
+        assert "[Progression Findings Generation] [REX-Gradient]" in out
+    assert contents(tmp_path / "a") == contents(tmp_path / "b") != contents(tmp_path / "c")
+    err = call("synth", "rexgradient", "--out", tmp_path / "a", "--studies", "20", check=2).err
+    assert "exists already" in err
+
+
+def test_plan_changes_nothing_and_build_does_what_it_said(corpora: Corpora, tmp_path: Path) -> None:
+    where = ("--data-root", corpora.root, "--out", tmp_path / "out")
+    said = call("plan", "openi", *where).out
+    assert re.search(
+        r"^\[Findings Summarization\] \[OpenI\]: \d+ records; shards: 1 to build, 0 to reuse, 0 to drop$", said, re.M
+    )
+    assert "    not built yet\n" in said
+    assert not (tmp_path / "out").exists()
+    assert "3 shards rendered, 0 reused, 0 dropped" in call("build", "openi", *where).out
+    assert call("plan", "openi", *where).out.endswith("nothing to do: every shard is up to date\n")
+
+
+def test_counts_in_every_form(built: Path, tmp_path: Path) -> None:
+    assert call("counts", built).out == (built / "counts.md").read_text("utf-8")
+    table = call("counts", built, "--format", "csv").out
+    assert table == (built / "counts.csv").read_text("utf-8")
+    file = tmp_path / "other.csv"
+    file.write_text(table, "utf-8")
+    assert call("counts", built, "--compare", file).out.startswith("3 rows compared: 27 cells equal, 0 differ.")
+    assert "no such file (or write 'published')" in call("counts", built, "--compare", tmp_path / "no.csv", check=2).err
+    file.write_text("task,dataset\nA,B\n", "utf-8")
+    assert "other.csv:1: a count table has the columns" in call("counts", built, "--compare", file, check=4).err
+
+
+def test_the_demo_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run_cli("demo", "--out", "here", "--studies", "20", cwd=tmp_path)
+    out = tmp_path / "here" / "dataset"
+    assert (out / "counts.md").read_text("utf-8") in done.stdout
+    assert "writing 20 made-up studies of openi into" in done.stderr
+    commands = re.findall(r"^    (.+)$", done.stdout, re.M)
+    assert len(commands) == 2
+    for command in commands:  # what it prints can be typed
+        program, _, rest = command.partition(" ")
+        typed = {"cxr-instruct": f'"{sys.executable}" -m instruct.cli', "python": f'"{sys.executable}"'}[program]
+        said = subprocess.run(
+            ["bash", "-c", f"{typed} {rest}"], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        assert "Findings Generation" in said.stdout or "DatasetDict" in said.stdout
+
+    monkeypatch.chdir(tmp_path)
+    again = call("demo", "--out", "here", "--studies", "20", "--json")  # the corpora are there already
+    assert again.err == "" and json.loads(again.out)["dataset"] == "here/dataset"
+    err = call("demo", "--out", "here", "--studies", "30", check=2).err
+    assert "here/data: holds corpora of 20 studies; choose another --out, or delete it" in err
+    (tmp_path / "here" / "data" / "written.json").unlink()  # as if the first demo had been interrupted
+    assert "exists already" in call("demo", "--out", "here", "--studies", "20", check=2).err
