@@ -82,6 +82,8 @@ def _update(digest: Any, array: pa.Array) -> None:
         digest.update(np.diff(ends).astype(np.int64).tobytes())
         if data is not None and len(ends):
             digest.update(memoryview(data)[int(ends[0]) : int(ends[-1])])
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        digest.update(repr(array.to_pylist()).encode())
     else:
         zero = pa.scalar(0).cast(kind) if not pa.types.is_boolean(kind) else pa.scalar(False)
         digest.update(np.ascontiguousarray(pc.fill_null(array, zero) if valid is not None else array).tobytes())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -44,8 +45,8 @@ class Runs:
 
     def areas(self) -> Ints:
         """Pixels of each mask; shape (masks,)."""
-        on = np.where(self._place() % 2 == 1, self.counts, 0)
-        return np.diff(np.concatenate([[0], np.cumsum(on)])[self.offsets])
+        covered = np.concatenate([[0], np.cumsum(self.counts * self._on)])
+        return np.diff(covered[self.offsets])
 
     def boxes(self) -> Floats:
         """Tight box of each mask, x1, y1, x2, y2 as shares of width and height; shape (masks, 4).
@@ -53,16 +54,14 @@ class Runs:
         Edges are those of pixels: a mask of the top left pixel alone has the box 0, 0, 1/width, 1/height. A mask
         without pixels has the box 0, 0, 0, 0.
         """
-        on = self._place() % 2 == 1
+        on = np.flatnonzero(self._on & (self.counts > 0))
         mask = np.repeat(np.arange(len(self)), np.diff(self.offsets))[on]
-        end = (np.cumsum(self.counts) - self.height * self.width * self._mask())[on]
-        first, last = end - self.counts[on], end - 1
-        keep = last >= first
-        mask, first, last = mask[keep], first[keep], last[keep]
+        end = (np.cumsum(self.counts)[on] - self.height * self.width * mask).astype(np.int32)
+        first, last = end - self.counts[on].astype(np.int32), end - 1
         left, right = first // self.height, last // self.height
         one_column = left == right
-        top = np.where(one_column, first % self.height, 0)
-        bottom = np.where(one_column, last % self.height, self.height - 1)
+        top = np.where(one_column, first - left * self.height, 0)
+        bottom = np.where(one_column, last - right * self.height, self.height - 1)
         boxes = np.zeros((len(self), 4))
         if len(mask):
             at = np.flatnonzero(np.concatenate([[True], mask[1:] != mask[:-1]]))
@@ -75,24 +74,27 @@ class Runs:
 
     def compressed(self) -> list[str]:
         """Each mask as COCO's compressed text."""
-        place = self._place()
-        values = self.counts.copy()
-        later = np.flatnonzero(place > 2)
-        values[later] -= self.counts[later - 2]
-        groups = np.ones(len(values), np.int64)
-        size = 16
-        while (more := (values < -size) | (values >= size)).any():
-            groups += more
-            size <<= 5
-        ends = np.cumsum(groups)
-        text = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
-        start = ends - groups
-        for group in range(int(groups.max(initial=0))):
-            at = np.flatnonzero(groups > group)
-            bits = (values[at] >> (5 * group)) & 31
-            text[start[at] + group] = bits + 32 * (groups[at] > group + 1) + 48
+        values = self.counts.astype(np.int32)
+        values[2:] -= self.counts[:-2].astype(np.int32)
+        # The first three counts of a mask stand as they are.
+        for place in range(3):
+            at = (self.offsets[:-1] + place)[np.diff(self.offsets) > place]
+            values[at] = self.counts[at]
+        # One column for each group of five bits; a count's last group is the one whose rest is all sign.
+        columns, rest, more = [], values, np.ones(len(values), bool)
+        kept = [more]
+        while more.any():
+            columns.append((rest & 31).astype(np.uint8))
+            rest = rest >> 5
+            more = more & (rest != -((columns[-1] >> 4) & 1).astype(np.int8))
+            columns[-1] += np.uint8(48) + np.uint8(32) * more
+            kept.append(more)
+        if not columns:
+            return [""] * len(self)
+        chosen = np.stack(kept[:-1], axis=1)
+        whole = np.stack(columns, axis=1)[chosen].tobytes().decode("ascii")
+        ends = np.cumsum(chosen.sum(axis=1, dtype=np.int32), dtype=np.int64)
         cuts = np.concatenate([[0], ends])[self.offsets].tolist()
-        whole = text.tobytes().decode("ascii")
         return [whole[first:last] for first, last in pairwise(cuts)]
 
     def mask(self, index: int) -> Mask:
@@ -101,13 +103,12 @@ class Runs:
         on = np.arange(len(counts)) % 2 == 1
         return np.repeat(on, counts).reshape(self.width, self.height).T
 
-    def _mask(self) -> Ints:
-        """Mask that each count belongs to."""
-        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
-
-    def _place(self) -> Ints:
-        """Place of each count in its mask, from 0."""
-        return np.arange(len(self.counts)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
+    @cached_property
+    def _on(self) -> Mask:
+        """Whether each count is of pixels that are on."""
+        begins_odd = np.repeat((self.offsets[:-1] % 2).astype(bool), np.diff(self.offsets))
+        on: Mask = begins_odd ^ (np.arange(len(self.counts)) % 2 == 1)
+        return on
 
 
 def runs_of_masks(masks: Sequence[Mask]) -> Runs:
@@ -243,10 +244,11 @@ def _expand(text: str) -> Ints:
 
 def _merged(runs: Runs) -> Runs:
     """The same masks without counts of 0 in the middle, which join two runs into one."""
-    inner = runs._place() > 0
-    odd = np.unique(runs._mask()[inner & (runs.counts == 0)])
-    if not len(odd):
+    zero = runs.counts == 0
+    zero[runs.offsets[:-1][np.diff(runs.offsets) > 0]] = False
+    if not zero.any():
         return runs
+    odd = np.unique(np.searchsorted(runs.offsets, np.flatnonzero(zero), side="right") - 1)
     parts = [runs.counts[runs.offsets[index] : runs.offsets[index + 1]] for index in range(len(runs))]
     for index in odd:
         parts[index] = _counts(np.repeat(np.arange(len(parts[index])) % 2 == 1, parts[index]))

@@ -68,7 +68,9 @@ def test_add_a_source(tmp_path: Path) -> None:
     assert len(write_files(text, tmp_path)) == 4
     data = tmp_path / "data" / "clinic"
     data.mkdir(parents=True)
-    (data / "studies.csv").write_text("study,patient,split,image,findings\nA1,P1,train,a1.png,Clear lungs.\nA2,P2,test,a2.png,\n")
+    (data / "studies.csv").write_text(
+        "study,patient,split,image,findings\nA1,P1,train,a1.png,Clear lungs.\nA2,P2,test,a2.png,\n"
+    )
     site = tmp_path / "site"
     install, *others = commands(text)
     pytest.importorskip("hatchling")
@@ -95,5 +97,7 @@ def test_python_of_real_data(corpora: Corpora, tmp_path: Path) -> None:
     run(f"cxr-instruct sources openi rexgradient --data-root {corpora.root}", tmp_path)
     code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
     assert code is not None
-    done = subprocess.run([sys.executable, "-c", code[1].replace("/data/openi-instruct", str(out))], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code[1].replace("/data/openi-instruct", str(out))], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr

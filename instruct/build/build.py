@@ -20,8 +20,9 @@ from instruct.build.execute import execute
 from instruct.build.files import append_line, locked, write_json, write_text
 from instruct.build.job import Job, ShardResult
 from instruct.build.output import FORMAT, MANIFEST, OutputFolder
-from instruct.build.plan import PlannedTask, Selection, plan_tasks, removed_tasks, select, summary
+from instruct.build.plan import PlannedTask, plan_tasks, removed_tasks, summary
 from instruct.build.publish import Shards, hub_configs, publish_shards
+from instruct.build.selection import Selection, select
 from instruct.errors import DataError
 from instruct.reasons import EXPLANATIONS, Reason
 from instruct.sources import get_source

@@ -71,6 +71,12 @@ def bare_queries(entry: TaskEntry) -> RecordQueries:
 
 def lint_task(entry: TaskEntry, queries: RecordQueries, template: CompiledTemplate | None) -> list[str]:
     """What is wrong with a task: its query, and how its template fits it."""
+    files = [item.name for item in get_source(entry.spec.source).inputs]
+    unknown = [name for name in entry.task.needs if name not in files]
+    if unknown:
+        return [
+            f"{entry.place('needs')}: {entry.name}: the source has no file {unknown[0]!r}; it has {', '.join(files)}"
+        ]
     try:
         problems = queries.check_contract(entry)
         columns = queries.columns(entry)

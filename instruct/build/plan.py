@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyarrow as pa
-from pydantic import ValidationError
-
 from instruct.build.compile import CompiledTask, compile_task
-from instruct.build.job import Job, ShardResult, code_digest
+from instruct.build.facts import changes, dialect_of, task_facts
+from instruct.build.job import Job, ShardResult
 from instruct.build.lint import bare_queries, lint_task
 from instruct.build.output import OutputFolder
-from instruct.build.roots import find_root
-from instruct.digest import digest_code, digest_file, digest_json
-from instruct.errors import DataError, SpecError, UsageError
+from instruct.build.selection import Selection, image_folders, select
+from instruct.build.tables import SourceTables
+from instruct.errors import SpecError
 from instruct.images.folder import ImageFolder
 from instruct.prompts.template import CompiledTemplate, compile_template, find_template
-from instruct.sources import Options, Source, get_source
+from instruct.sources import get_source
 from instruct.specs.recipe import Recipe
 from instruct.specs.records import RecordQueries
-from instruct.specs.task_spec import TaskEntry, load_task_specs
+from instruct.specs.task_spec import TaskEntry
 
 
 @dataclass(frozen=True)
@@ -59,74 +57,6 @@ class PlannedTask:
     def to_build(self) -> int:
         """Number of shards to build."""
         return sum(planned.found is None for planned in self.jobs)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What a recipe selects: its tasks, and where their sources are.
-
-    Attributes:
-        recipe: the recipe.
-        entries: every selected task, of absent sources too, in spec order.
-        roots: source name to folder, for the sources that are on disk.
-        template_folders: folders looked in for templates before the shipped ones.
-    """
-
-    recipe: Recipe
-    entries: list[TaskEntry]
-    roots: dict[str, Path]
-    template_folders: list[Path] = field(default_factory=list)
-
-    @property
-    def absent(self) -> dict[str, list[str]]:
-        """Tasks that cannot be built: configuration to the sources it lacks on disk."""
-        lacking = {
-            entry.config: [name for name in (entry.spec.source, *entry.spec.reads) if name not in self.roots]
-            for entry in self.entries
-        }
-        return {config: names for config, names in lacking.items() if names}
-
-
-def select(recipe: Recipe, data_root: Path | None, spec_folders: Sequence[Path] = ()) -> Selection:
-    """Choose the recipe's tasks and find their sources.
-
-    Raises:
-        SpecError: a spec is invalid.
-        UsageError: the recipe names a task or source that does not exist, or a reader's option it does not have.
-        DataError: none of the sources is on disk.
-    """
-    entries = [entry for entry in load_task_specs(spec_folders) if entry.spec.source in recipe.sources]
-    for name, choice in recipe.sources.items():
-        _options(get_source(name), choice.options)
-        if not any(entry.spec.source == name for entry in entries):
-            raise UsageError(f"no task spec is about source {name!r}; add one with --specs")
-    if recipe.tasks != "all":
-        known = {label: entry for entry in entries for label in (entry.name, entry.config)}
-        unknown = [name for name in recipe.tasks if name not in known]
-        if unknown:
-            raise UsageError(
-                f"the recipe's sources have no task {', '.join(unknown)}; they have: {', '.join(sorted(known))}"
-            )
-        chosen = {known[name].config for name in recipe.tasks}
-        entries = [entry for entry in entries if entry.config in chosen]
-    needed = {name for entry in entries for name in (entry.spec.source, entry.namespace, *entry.spec.reads)}
-    roots = {}
-    for name in sorted(needed):
-        given = recipe.sources[name].root if name in recipe.sources else None
-        root = find_root(get_source(name), data_root, given)
-        if root is not None:
-            roots[name] = root
-    selection = Selection(recipe, entries, roots, template_folders(spec_folders))
-    if len(selection.absent) == len(entries):
-        tried = "; ".join(f"{name}: {', '.join(get_source(name).folders)}" for name in sorted(needed - set(roots)))
-        where = f"below --data-root {data_root}" if data_root is not None else "on disk; give --data-root"
-        raise DataError(f"none of the recipe's tasks has its sources {where} (folders looked for: {tried})")
-    return selection
-
-
-def template_folders(spec_folders: Sequence[Path]) -> list[Path]:
-    """Where templates of a user's spec folders lie: in their ``templates/``, or beside the specs."""
-    return [path for folder in spec_folders for path in (folder / "templates", folder) if path.is_dir()]
 
 
 def dry_run(
@@ -190,11 +120,10 @@ def plan_tasks(selection: Selection, output: OutputFolder, threads: int = 1) -> 
     templates = {}
     for entry in selection.entries:
         if entry.task.template not in templates:
-            templates[entry.task.template] = compile_template(
-                find_template(entry.task.template, selection.template_folders), selection.recipe.dialect
-            )
+            found = compile_template(find_template(entry.task.template, selection.template_folders))
+            templates[entry.task.template] = compile_template(found.source, dialect_of(found, selection.recipe))
     folders = image_folders(selection, threads)
-    sources = _Sources(selection)
+    sources = SourceTables(selection)
     absent = selection.absent
     for _, group in groupby(selection.entries, key=lambda entry: entry.file.path):
         entries = [entry for entry in group if entry.config not in absent]
@@ -202,45 +131,12 @@ def plan_tasks(selection: Selection, output: OutputFolder, threads: int = 1) -> 
             yield from _plan_spec(selection, entries, templates, folders, sources, output)
 
 
-class _Sources:
-    """The sources of a plan, each read once and forgotten after its last use."""
-
-    def __init__(self, selection: Selection) -> None:
-        self._selection = selection
-        self._read: dict[str, tuple[dict[str, pa.Table], dict[str, str]]] = {}
-
-    def options(self, name: str) -> Options:
-        choice = self._selection.recipe.sources.get(name)
-        return _options(get_source(name), choice.options if choice else {})
-
-    def get(self, name: str) -> tuple[dict[str, pa.Table], dict[str, str]]:
-        """Tables of a source, and the digest of each of its files."""
-        if name not in self._read:
-            source = get_source(name)
-            files = source.find(self._selection.roots[name])
-            inputs = {files.relative(path): digest_file(path) for path in files.all()}
-            self._read[name] = source.tables_of(files, self.options(name)), inputs
-        return self._read[name]
-
-    def keep_only(self, names: set[str]) -> None:
-        """Forget every other source."""
-        self._read = {name: read for name, read in self._read.items() if name in names}
-
-
-def image_folders(selection: Selection, threads: int = 1) -> dict[str, ImageFolder]:
-    """The image folders of the sources on disk."""
-    return {
-        name: ImageFolder(get_source(name).image_folder(root), selection.recipe.images.check == "decode", threads)
-        for name, root in selection.roots.items()
-    }
-
-
 def _plan_spec(
     selection: Selection,
     entries: list[TaskEntry],
     templates: Mapping[str, CompiledTemplate],
     folders: Mapping[str, ImageFolder],
-    sources: _Sources,
+    sources: SourceTables,
     output: OutputFolder,
 ) -> Iterator[PlannedTask]:
     recipe = selection.recipe
@@ -264,7 +160,7 @@ def _plan_spec(
             file.parent.mkdir(parents=True, exist_ok=True)
             compiled = compile_task(entry, queries, template, recipe, folders, file)
             yield _plan_task(
-                entry, template, compiled, _facts(entry, sources, template, recipe), recipe, folders, file, output
+                entry, template, compiled, task_facts(entry, sources, template, recipe), recipe, folders, file, output
             )
     del tables
     sources.keep_only({held for spec in later for held in (spec.source, *spec.reads)})
@@ -296,7 +192,7 @@ def _plan_task(
             template=template.source,
             variants=recipe.variants,
             image_roots={name: roots[name] for name in sorted(compiled.namespaces) if name in roots},
-            dialect=recipe.dialect,
+            dialect=dialect_of(template, recipe),
             spec_digest=facts["spec"],
             seed=recipe.seed,
         )
@@ -305,66 +201,4 @@ def _plan_task(
     old_keys = {shard["key"] for split in before["splits"].values() for shard in split["shards"]} if before else set()
     dropped = len(old_keys - {planned.job.key for planned in jobs})
     changed = dropped or any(planned.found is None for planned in jobs)
-    return PlannedTask(entry, facts, compiled, jobs, dropped, _reasons(before, facts) if changed else [])
-
-
-def _options(source: Source, given: Mapping[str, Any]) -> Options:
-    try:
-        return source.options.model_validate(dict(given))
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        known = ", ".join(source.options.model_fields) or "none"
-        raise UsageError(f"sources.{source.name}.options: {faults} (options of this source: {known})") from None
-
-
-def _facts(entry: TaskEntry, sources: _Sources, template: CompiledTemplate, recipe: Recipe) -> dict[str, Any]:
-    names = [entry.spec.source, *entry.spec.reads]
-    spec = {
-        "task": entry.task.task,
-        "dataset": entry.spec.dataset,
-        "namespace": entry.namespace,
-        "records": entry.task.records,
-        "template": entry.task.template,
-    }
-    return {
-        "inputs": {f"{name}/{file}": digest for name in names for file, digest in sources.get(name)[1].items()},
-        "reader": digest_json([digest_code(get_source(name).modules) for name in names]),
-        "options": {
-            f"{name}.{option}": value
-            for name in names
-            for option, value in sources.options(name).model_dump(mode="json").items()
-        },
-        "spec": digest_json(spec),
-        "template_files": {name: digest_json(text) for name, text in template.source.texts},
-        "settings": {
-            "seed": recipe.seed,
-            "variants": recipe.variants,
-            "images": recipe.images.model_dump(mode="json"),
-            "dialect": recipe.dialect,
-            "mentions_change": recipe.mentions_change,
-            "shard_rows": recipe.shard_rows,
-        },
-        "code": code_digest(),
-    }
-
-
-def _reasons(before: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> list[str]:
-    """Why a task's shards are not those of the last build."""
-    if before is None:
-        return ["not built yet"]
-    old = before["facts"]
-    reasons = []
-    for kind, label in (("inputs", "input file"), ("template_files", "template file")):
-        names = sorted(name for name in {*old[kind], *facts[kind]} if old[kind].get(name) != facts[kind].get(name))
-        reasons += [f"{label} {name} changed" for name in names]
-    for kind, label in (("options", "option"), ("settings", "setting")):
-        names = sorted(name for name in {*old[kind], *facts[kind]} if old[kind].get(name) != facts[kind].get(name))
-        reasons += [f"{label} {name} changed" for name in names]
-    for kind, reason in (
-        ("spec", "the task changed in its spec"),
-        ("reader", "the reader changed"),
-        ("code", "the rendering code or its libraries changed"),
-    ):
-        if old[kind] != facts[kind]:
-            reasons.append(reason)
-    return reasons or ["shards are missing or damaged, or images on disk changed"]
+    return PlannedTask(entry, facts, compiled, jobs, dropped, changes(before, facts) if changed else [])

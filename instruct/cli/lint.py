@@ -17,7 +17,7 @@ from instruct.cli import options
 def command(recipes: tuple[str, ...], specs: tuple[Path, ...], as_json: bool) -> None:
     """Check every task spec, query and template (and RECIPES) without data; all faults at once."""
     from instruct.build.lint import lint
-    from instruct.build.plan import template_folders
+    from instruct.build.selection import template_folders
     from instruct.errors import SpecError
     from instruct.resources import shipped
     from instruct.specs.recipe import load_recipe

@@ -19,9 +19,7 @@ specs = click.option(
     help="Folder with more task specs (*.yaml), their templates beside them or in templates/. Repeatable.",
 )
 out = click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder.")
-workers = click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that render."
-)
+workers = click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that render.")
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, no progress.")
 overrides = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 folder = click.argument("folder", type=click.Path(path_type=Path), metavar="OUT")

@@ -16,9 +16,7 @@ from instruct.cli import options
 @click.option("--task", help="'[Task] [Dataset]' or its folder name; default: every task.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Default: every split.")
 @click.option("--id", "identifier", help="The example of this id.")
-@click.option(
-    "-n", "number", type=click.IntRange(1), default=1, show_default=True, help="Examples per task and split."
-)
+@click.option("-n", "number", type=click.IntRange(1), default=1, show_default=True, help="Examples per task and split.")
 @options.as_json
 def command(
     folder: Path, task: str | None, split: str | None, identifier: str | None, number: int, as_json: bool

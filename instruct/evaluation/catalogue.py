@@ -42,6 +42,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "report": tuple(metric.name for metric in (*_LEXICAL, *_CLINICAL)),
     "lexical": tuple(metric.name for metric in _LEXICAL),
     "text": (*(metric.name for metric in _LEXICAL), "bertscore", *(m.name for m in clinical.RADGRAPH_LEVELS)),
+    "segmentation": ("boxes", "masks"),
     "rexrank": (
         "bleu2",
         "bertscore",

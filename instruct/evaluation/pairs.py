@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from instruct.errors import DataError
@@ -13,6 +13,8 @@ POLICY = (
     "A missing, NaN or blank prediction is scored as an empty text, never dropped. "
     "A study without a reference is given but not scored. "
     "An answer that cannot be read is wrong. "
+    "Of a dataset folder the tasks, datasets and splits with a prediction are scored; their examples without one are "
+    "counted and not scored. "
     "A study that a metric has no score for is left out of that metric alone and shows in its n."
 )
 
@@ -40,6 +42,8 @@ class Pairs:
         section: part of the report the references are (``findings``, ``impression``, ``findings+impression``)
             or "" where the files do not say.
         notes: what reading did to the texts, for the report.
+        without: of each task, dataset and split, how many examples of the references have no prediction; empty where
+            they must all have one.
     """
 
     ids: tuple[str, ...]
@@ -48,6 +52,7 @@ class Pairs:
     extras: tuple[Mapping[str, Any], ...]
     section: str = ""
     notes: tuple[str, ...] = ()
+    without: Mapping[Group, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.predictions) == len(self.references) == len(self.extras):
@@ -111,6 +116,7 @@ def make_pairs(
     extras: Sequence[Mapping[str, Any]] | None = None,
     section: str = "",
     notes: tuple[str, ...] = (),
+    without: Mapping[Group, int] | None = None,
 ) -> Pairs:
     """Pairs from lists in memory, under the same policy as files.
 
@@ -125,6 +131,7 @@ def make_pairs(
         rows,
         section,
         notes,
+        without or {},
     )
     seen: set[tuple[Group, str]] = set()
     for identity, extra in zip(pairs.ids, pairs.extras, strict=True):

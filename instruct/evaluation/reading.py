@@ -25,11 +25,12 @@ def read_predictions(
     Understood are ReXrank prediction JSON (``model_prediction`` beside ``section_findings`` and
     ``section_impression``), the two-CSV form (``study_id, report`` in both), JSON of id → text or [text], and JSONL
     lines as the generation command writes them: ``{id, task, dataset, split, prediction, reference}`` and optionally
-    ``answer, target, options, finding``.
+    ``answer, target, options, finding``. Against a dataset folder lines of ``{id, prediction}`` are enough; the fields
+    that say what is right and how it is read are the folder's.
 
     Args:
         predictions: the prediction file.
-        references: file of the references; without it they are taken from the prediction file.
+        references: file of the references, or a dataset folder; without it they are taken from the prediction file.
         section: what to score of ReXrank records: ``findings`` (their default), ``impression`` or
             ``findings+impression``. For other files it only names what the texts are.
 
@@ -38,13 +39,15 @@ def read_predictions(
 
     Raises:
         DataError: a file is malformed, an id repeats or is on one side only, or no study has a reference.
-        UsageError: the section is unknown.
+        UsageError: the section is unknown, or the folder is no finished build.
     """
     board = check_section(section or "findings")
     path = Path(predictions)
     rows = read_rows(path)
     if not rows:
         raise DataError(f"{path}: no predictions in the file")
+    if references is not None and Path(references).is_dir():
+        return _against_folder(path, rows, Path(references), section or "")
     others = read_rows(Path(references)) if references is not None else []
     rexrank = is_rexrank(rows[0].fields) or bool(others and is_rexrank(others[0].fields))
     ids = _unique(rows)
@@ -68,6 +71,19 @@ def read_predictions(
             board if rexrank or section else "",
             (f"{cut} of {len(rows)} predictions were cut to their {board} section",) if cut else (),
         )
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _against_folder(path: Path, rows: list[Row], folder: Path, section: str) -> Pairs:
+    from instruct.evaluation.dataset_folder import read_truths
+
+    ids = _unique(rows)
+    truths, without = read_truths(folder, rows, ids)
+    texts = [_prediction(row, alone=False) for row in rows]
+    extras = [truth.extra for truth in truths]
+    try:
+        return make_pairs(ids, texts, [truth.reference for truth in truths], extras, section, (), without)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 

@@ -49,7 +49,8 @@ def evaluate(
 
     Args:
         predictions: a file (see :func:`~instruct.evaluation.reading.read_predictions`) or pairs.
-        references: file of the references where the prediction file has none.
+        references: where the prediction file has none, the file of the references, or the dataset folder that the
+            examples were taken from; a folder also says how answers are read back.
         metrics: names of metrics, summary numbers or groups; by default those of each part's task, or all report
             metrics for files that name no task.
         scores: files of per-study scores made elsewhere; they take the place of computing.
@@ -96,7 +97,7 @@ def evaluate(
     parts = tuple(_part(group, given, names, files, settings, seed, resamples) for group, given in pairs.groups())
     roles = {
         "predictions": [] if isinstance(predictions, Pairs) else [Path(predictions)],
-        "references": [Path(references)] if references is not None else [],
+        "references": [_named_file(Path(references))] if references is not None else [],
         "scores": score_paths,
         **{f"judgements {name}": [path] for name, path in sorted(settings.judgements.items())},
         "against": [Path(against)] if against is not None else [],
@@ -134,6 +135,15 @@ def _settings(
         {name: Path(path).expanduser() for name, path in weights.items()},
         judges=judges,
     )
+
+
+def _named_file(references: Path) -> Path:
+    """What stands for the references among the inputs: a dataset folder's manifest has the digests of its shards."""
+    if not references.is_dir():
+        return references
+    from instruct.build.output import MANIFEST
+
+    return references / MANIFEST
 
 
 def _names_for(group: Group) -> list[str]:
@@ -196,7 +206,7 @@ def _part(
         results,
         skipped,
         {name: spread(values, has) for name, values in work.columns.items() if name in asked},
-        work.counts,
+        {**work.counts, **({"examples_without_prediction": given.without[group]} if group in given.without else {})},
         tuple(notes),
         work.made_with,
         {name: placed(outputs, has) for name, outputs in work.outputs.items()},

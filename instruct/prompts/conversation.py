@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from instruct.prompts.marks import CONTROL_BYTES, DIGITS, END, IMAGE, ROLES, image_mark
 
@@ -41,7 +42,7 @@ class Conversations:
         conversations: ``list<struct<from, value>>``, with ``<image>`` where an image stands.
         images_placed: number of images each example places.
         in_order: whether each example places its images as 0, 1, 2, ...
-        empty_answer: whether an answer of the example has no text.
+        empty_answer: whether an answer of the example has no text, or blanks only.
     """
 
     messages: pa.ListArray
@@ -79,22 +80,22 @@ def parse_conversations(text: str) -> Conversations:
     index = (data[image_at + 1].astype(np.int64) - zero) * base + data[image_at + 2] - zero
     wrong = index != expected
 
-    followed = np.append(is_image[1:], False)  # an image stands at the turn's beginning
-    empty = (code == _ASSISTANT) & (lengths == 0) & ~followed
     text_data = raw.translate(None, CONTROL_BYTES)
-    for number in range(int(placed.max(initial=0))):
+    for number in np.flatnonzero(np.bincount(index)).tolist():
         raw = raw.replace(image_mark(number).encode(), _IMAGE_TEXT)
     length_of_turn = np.bincount(turn, weights=lengths + len(_IMAGE_TEXT) * is_image, minlength=int(is_turn.sum()))
     values = _strings(
         raw.translate(None, CONTROL_BYTES) if placed.any() else text_data, length_of_turn.astype(np.int64)
     )
+    empty = np.asarray(pc.or_(pc.utf8_is_space(values), pc.equal(pc.binary_length(values), 0)))
+    empty &= code[is_turn] == _ASSISTANT
     turns = pa.StructArray.from_arrays([_SENDER_NAMES.take(pa.array(code[is_turn])), values], fields=list(TURN_TYPE))
     return Conversations(
         messages=_messages(text_data, code, lengths, is_image, is_turn, turn, turns_of_example),
         conversations=pa.ListArray.from_arrays(_offsets(turns_of_example), turns),
         images_placed=placed,
         in_order=np.bincount(image_example[wrong], minlength=examples) == 0,
-        empty_answer=np.bincount(example[empty], minlength=examples) > 0,
+        empty_answer=np.bincount(example[is_turn][empty], minlength=examples) > 0,
     )
 
 

@@ -110,14 +110,14 @@ class ConversationExtension(Extension):
                 if not isinstance(node, nodes.Assign | nodes.AssignBlock | nodes.Macro | nodes.FromImport):
                     parser.fail("only turns and {% set %} may stand directly in a variant", node.lineno)
                 variant.setup.append(node)
-        marker = nodes.Scope([], lineno=line)
+        marker = nodes.Scope(body, lineno=line)
         marker.variant = variant  # type: ignore[attr-defined]
         return marker
 
     def _turn(self, parser: Parser, role: str, line: int) -> nodes.Node:
         body = parser.parse_statements((f"name:end{role}",), drop_needle=True)
         _strip_edges(body)
-        marker = nodes.Scope([], lineno=line)
+        marker = nodes.Scope(body, lineno=line)
         marker.turn = Turn(role, line, body)  # type: ignore[attr-defined]
         return marker
 

@@ -15,8 +15,8 @@ END = "\x05"
 DIGITS = tuple(chr(code) for code in range(0x0E, 0x20))
 MAX_IMAGES = len(DIGITS) ** 2
 
-CONTROL = "[\x01-\x05\x0e-\x1f]"
-CONTROL_BYTES = bytes([*range(0x01, 0x06), *range(0x0E, 0x20)])
+CONTROL = r"[\x00-\x05\x0e-\x1f]"
+CONTROL_BYTES = bytes([*range(0x06), *range(0x0E, 0x20)])
 MARK = re.compile(CONTROL)
 
 # Texts that a model family reads as control tokens: in a report they would shift images or end a turn.
@@ -30,6 +30,11 @@ def image_mark(index: int) -> str:
     """The mark of an example's image.
 
     Args:
-        index: position in the example's images, from 0, below :data:`MAX_IMAGES`.
+        index: position in the example's images, from 0.
+
+    Raises:
+        ValueError: the index is :data:`MAX_IMAGES` or more.
     """
+    if index >= MAX_IMAGES:
+        raise ValueError(f"an example has at most {MAX_IMAGES} images")
     return IMAGE + DIGITS[index // len(DIGITS)] + DIGITS[index % len(DIGITS)]

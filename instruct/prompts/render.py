@@ -89,7 +89,8 @@ def render_records(
     Raises:
         SpecError: the template places other images than a record has: a defect of the template, not of the record.
     """
-    faults = _text_faults(template, records)
+    found = (*_text_faults(template, records), *_null_faults(template, records))
+    faults = list({fault.row: fault for fault in found}.values())
     good = np.ones(len(records), bool)
     good[[fault.row for fault in faults]] = False
     values = {name: records.column(name).to_pylist() for name in template.columns}
@@ -126,6 +127,18 @@ def render_records(
         conversations = parse_conversations(render(rows))
     faults.sort(key=lambda fault: fault.row)
     return Rendered(np.repeat(rows, variants.shape[1]), variants[rows].ravel(), conversations, faults)
+
+
+def _null_faults(template: CompiledTemplate, records: pa.RecordBatch) -> list[Fault]:
+    """Records without what every variant prints: a null would read ``None``."""
+    faults: dict[int, Fault] = {}
+    declared = template.declarations
+    for reason, names in ((Reason.EMPTY_TARGET, declared.target), (Reason.TEMPLATE_ERROR, declared.inputs)):
+        for name in names:
+            if name in template.columns and records.column(name).null_count:
+                for row in pc.indices_nonzero(pc.is_null(records.column(name))).to_pylist():
+                    faults.setdefault(row, Fault(row, reason, f"column {name!r} is null"))
+    return list(faults.values())
 
 
 def _text_faults(template: CompiledTemplate, records: pa.RecordBatch) -> list[Fault]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta, nodes
+from jinja2.environment import TemplateModule
 from jinja2.loaders import DictLoader
-from jinja2.runtime import Macro
+from jinja2.runtime import LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from instruct.digest import digest_json
@@ -23,7 +25,7 @@ from instruct.errors import SpecError
 from instruct.prompts.dialect import region_filters
 from instruct.prompts.filters import FILTERS
 from instruct.prompts.language import ConversationExtension, Declarations, Variant
-from instruct.prompts.marks import END, ROLES, image_mark
+from instruct.prompts.marks import END, MAX_IMAGES, ROLES, image_mark
 from instruct.resources import shipped
 
 SUFFIX = ".jinja"
@@ -35,7 +37,7 @@ _VARIANT = "_variant"
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
     """Jinja without a way out: no attributes of Python objects, no undefined names, no growth by operators."""
 
-    intercepted_binops = frozenset(["*", "**"])
+    intercepted_binops = frozenset(["*", "**", "%"])
 
     def __init__(self, sources: Mapping[str, str], dialect: str = "thousand") -> None:
         super().__init__(
@@ -56,9 +58,18 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             return obj(*args, **kwargs)
         return super().call(context, obj, *args, **kwargs)
 
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Whether a name behind a dot may be read: those of a loop and of an imported file; values have none."""
+        return isinstance(obj, LoopContext | TemplateModule) and super().is_safe_attribute(obj, attr, value)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """Keep no special door open for ``str.format``, which pads to any width."""
+
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Multiply numbers only: a text times a number could fill the memory."""
-        if operator == "**" or isinstance(left, str | list | tuple) or isinstance(right, str | list | tuple):
+        """Multiply and divide numbers only: a text times a number, or padded to one, could fill the memory."""
+        if operator == "**":
+            raise TypeError("operator ** is not for templates")
+        if isinstance(left, str | list | tuple) or isinstance(right, str | list | tuple):
             raise TypeError(f"operator {operator} is for numbers")
         return super().call_binop(context, operator, left, right)
 
@@ -105,6 +116,8 @@ def find_template(name: str, folders: Sequence[Path] = ()) -> TemplateSource:
     environment = TemplateEnvironment({})
 
     def read(file: str, wanted_by: str) -> None:
+        if Path(file).name != file:
+            raise SpecError(f"{wanted_by}: {file!r} must be the name of a file in a folder of templates, not a path")
         for folder in search:
             if (folder / file).is_file():
                 break
@@ -112,18 +125,25 @@ def find_template(name: str, folders: Sequence[Path] = ()) -> TemplateSource:
             places = ", ".join(str(folder) for folder in search)
             raise SpecError(f"{wanted_by}: there is no template {file!r} in {places}")
         paths[file] = str(folder / file)
-        texts[file] = (folder / file).read_text("utf-8")
+        if folder in folders and not (folder / file).resolve().is_relative_to(folder.resolve()):
+            raise SpecError(f"{paths[file]}:1:1: is a link that leads out of its folder of templates; put a copy there")
+        try:
+            texts[file] = (folder / file).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"{folder / file}:1:1: cannot be read: {error}") from None
         tree = _parse(environment, texts[file], paths[file])
         for node in tree.find_all((nodes.Include, nodes.Extends, nodes.Block)):
             raise SpecError(
                 f"{paths[file]}:{node.lineno}:1: include, extends and block are not for templates;"
                 ' share text with {% from "file.jinja" import macro %}'
             )
-        for reference in meta.find_referenced_templates(tree):
-            if reference is None:
-                raise SpecError(f"{paths[file]}:1:1: an include or import must name its file as a plain text")
-            if reference not in texts:
-                read(reference, paths[file])
+        for node in tree.find_all((nodes.Import, nodes.FromImport)):
+            assert isinstance(node, nodes.Import | nodes.FromImport)
+            where = f"{paths[file]}:{node.lineno}:1"
+            if not isinstance(node.template, nodes.Const) or not isinstance(node.template.value, str):
+                raise SpecError(f"{where}: an import must name its file as a plain text")
+            if node.template.value not in texts:
+                read(node.template.value, where)
 
     read(name + SUFFIX, f"template {name}")
     return TemplateSource(name, paths[name + SUFFIX], tuple(texts.items()))
@@ -131,9 +151,19 @@ def find_template(name: str, folders: Sequence[Path] = ()) -> TemplateSource:
 
 def _parse(environment: TemplateEnvironment, text: str, path: str) -> nodes.Template:
     try:
-        return environment.parse(text)
+        tree = environment.parse(text)
     except TemplateSyntaxError as error:
         raise SpecError(f"{path}:{error.lineno}:1: {error.message}") from None
+    for kind, node_type, known in (
+        ("filter", nodes.Filter, environment.filters),
+        ("test", nodes.Test, environment.tests),
+    ):
+        for node in tree.find_all(node_type):
+            if node.name not in known:
+                near = get_close_matches(node.name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(known))}"
+                raise SpecError(f"{path}:{node.lineno}:1: there is no {kind} {node.name!r}{hint}")
+    return tree
 
 
 class CompiledTemplate:
@@ -197,6 +227,9 @@ class CompiledTemplate:
         """The record columns that the template reads, sorted."""
         body = [*self._setup, *(node for variant in self.variants for node in _statements(variant))]
         names = meta.find_undeclared_variables(self._tree(body))
+        if "loop" in names:  # it would be the loop over the batch
+            lines = [variant.line for variant in self.variants if "loop" in self.all_names(_statements(variant))]
+            raise self._error(min(lines, default=1), "loop is there only inside {% for %}")
         return sorted(names - _GIVEN - {"image", "range"})
 
     def names_used(self, body: Iterable[nodes.Node]) -> set[str]:
@@ -228,13 +261,13 @@ class CompiledTemplate:
         end = nodes.Output([nodes.TemplateData(END)])
         loop = nodes.For(target, nodes.Name("_rows", "load"), [*cases, end], [], None, False, lineno=1)
         tree = self._tree([*self._setup, loop])
-        _place_images(tree)
         try:
+            _place_images(tree)
             code = self._environment.compile(tree, self.source.name, self.source.path)
         except TemplateSyntaxError as error:
             raise self._error(error.lineno, error.message or "cannot be compiled") from None
         assert isinstance(code, CodeType)
-        return Template.from_code(self._environment, code, {})
+        return Template.from_code(self._environment, code, self._environment.globals)
 
     @cached_property
     def _row_names(self) -> list[str]:
@@ -295,6 +328,8 @@ def _place_images(tree: nodes.Template) -> None:
         for position, item in enumerate(output.nodes):
             if isinstance(item, nodes.Call) and isinstance(item.node, nodes.Name) and item.node.name == "image":
                 index = item.args[0] if len(item.args) == 1 else None
-                if not isinstance(index, nodes.Const) or not isinstance(index.value, int):
-                    raise TemplateSyntaxError("write image(0), image(1), ... with a plain number", item.lineno)
+                if not isinstance(index, nodes.Const) or type(index.value) is not int or index.value >= MAX_IMAGES:
+                    raise TemplateSyntaxError(
+                        f"write image(0), image(1), ... with a plain number below {MAX_IMAGES}", item.lineno
+                    )
                 output.nodes[position] = nodes.TemplateData(image_mark(index.value))

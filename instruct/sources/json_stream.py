@@ -37,7 +37,8 @@ def iter_members(path: Path, mark: bytes, piece: int = _PIECE) -> Iterator[dict[
         Parts of the object; NaN values are None.
 
     Raises:
-        DataError: not a JSON object of objects, cut off, malformed, or two members with one key.
+        DataError: not a JSON object of objects, cut off, malformed, or two members of one part with one key (the caller
+            has to look for those of different parts).
     """
     yield from _pieces(path, piece, _OBJECT, lambda part, offset: _parse(path, part, offset, mark))
 

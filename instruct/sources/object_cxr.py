@@ -8,7 +8,7 @@ Sizes of images come from the headers of the JPEG files, and only of those with 
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from instruct.errors import DataError
 from instruct.sources.arrays import Ints, lists_of_rows, places
 from instruct.sources.base import Files, Input, Options, Source, Table, column
 from instruct.sources.files import csv_columns, origins, read_csv
+from instruct.sources.listing import files_in
 
 FOLDERS = {"train": "train", "val": "dev"}
 SHAPES = ("rectangle", "ellipse", "polygon")
@@ -77,11 +78,13 @@ def _read_split(files: Files, split: str) -> tuple[pa.Table, pa.Table]:
         blank = np.flatnonzero(np.asarray(written.is_null()))
         line = int(blank[0] if len(blank) else again[0])
         raise DataError(f"{path}:{line + 2}: {key} is blank, or an earlier row has the same")
-    names = pc.binary_join_element_wise(FOLDERS[split], pc.replace_substring_regex(written, "^.*/", ""), "/")
+    if pc.any(pc.match_substring(written, "/")).as_py():
+        written = pc.replace_substring_regex(written, "^.*/", "")
+    names = pc.binary_join_element_wise(FOLDERS[split], written, "/")
     lines = origins(files.relative(path), len(table), 2)
 
     rows, kinds, lengths, numbers = _objects(path, table["annotation"].combine_chunks())
-    sizes = _sizes(files.root, names, np.unique(rows))
+    sizes = _sizes(files.root, FOLDERS[split], names, rows[np.flatnonzero(np.diff(rows, prepend=-1))])
     known = sizes[:, 0] > 0
     images = [
         names,
@@ -145,20 +148,21 @@ def _boxes(numbers: Ints, start: Ints, sizes: NDArray[np.int32]) -> NDArray[np.f
     return shares.clip(0, 1)
 
 
-def _sizes(root: Path, names: pa.StringArray, wanted: Ints) -> NDArray[np.int32]:
+def _sizes(root: Path, folder: str, names: pa.StringArray, wanted: Ints) -> NDArray[np.int32]:
     """Height and width of some images, 0 for those not on disk and for the others; shape (images, 2)."""
     from PIL import Image, UnidentifiedImageError
 
     sizes = np.zeros((len(names), 2), np.int32)
-    for index in wanted.tolist():
-        path = root / PurePosixPath(names[index].as_py())
-        try:
-            with Image.open(path) as image:
-                sizes[index] = image.height, image.width
-        except FileNotFoundError:
+    there = files_in(root, (folder,))
+    wanted = wanted if there else wanted[:0]
+    for index, name in zip(wanted.tolist(), names.take(pa.array(wanted)).to_pylist(), strict=True):
+        if name not in there:
             continue
+        try:
+            with Image.open(root / name) as image:
+                sizes[index] = image.height, image.width
         except (UnidentifiedImageError, OSError):
-            raise DataError(f"{path}: not an image file, or it is damaged; get it again") from None
+            raise DataError(f"{root / name}: not an image file, or it is damaged; get it again") from None
     return sizes
 
 
@@ -171,5 +175,10 @@ SOURCE = Source(
     image_folders=(".",),
     tables={"images": IMAGES, "objects": OBJECTS},
     read=read,
-    modules=("instruct.sources.object_cxr", "instruct.sources.arrays", "instruct.sources.files"),
+    modules=(
+        "instruct.sources.object_cxr",
+        "instruct.sources.arrays",
+        "instruct.sources.files",
+        "instruct.sources.listing",
+    ),
 )

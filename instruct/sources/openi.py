@@ -6,9 +6,9 @@ table takes all of it as test.
 
 from __future__ import annotations
 
-import csv
-import gzip
+import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,7 @@ from lxml import etree
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
+from instruct.sources.files import read_csv
 
 SECTIONS = ("COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION")
 
@@ -62,10 +63,14 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     Raises:
         DataError: a report is cut off, is no OpenI report, lacks its sections, or two reports have one id.
     """
-    rows = sorted((_report(place, xml) for place, xml in _documents(files)), key=lambda row: int(row["number"]))
+    rows = sorted(
+        (_report(files.root, place, xml) for place, xml in _documents(files)), key=lambda row: int(row["number"])
+    )
     for first, second in pairwise(rows):
         if first["study"] == second["study"]:
-            raise DataError(f"{second['origin']}: report {second['study']} stands also in {first['origin']}")
+            raise DataError(
+                f"{files.root / second['origin']}: report {second['study']} stands also in {first['origin']}"
+            )
     views = _views(files)
     images = [
         {"image": image, "study": row["study"], "position": position, "view": views.get(image.removesuffix(".png"))}
@@ -79,7 +84,7 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
 
 
 def _documents(files: Files) -> Iterator[tuple[str, bytes]]:
-    """Every report's place, as errors and provenance name it, and its XML text."""
+    """Every report's place below the root, as provenance names it, and its XML text."""
     for path in files["reports"]:
         place = files.relative(path)
         if path.suffix == ".xml":
@@ -92,39 +97,48 @@ def _documents(files: Files) -> Iterator[tuple[str, bytes]]:
                         content = archive.extractfile(member)
                         assert content is not None  # a regular file has content
                         yield f"{place}/{member.name}", content.read()
-        except (tarfile.TarError, EOFError, OSError) as error:
+                while archive.fileobj is not None and archive.fileobj.read(1 << 20):
+                    continue  # the check sum stands at the end
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             raise DataError(f"{path}: the archive cannot be read to its end ({error}); get it again") from None
 
 
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True)
 
 
-def _report(place: str, xml: bytes) -> dict[str, Any]:
+def _report(root_folder: Path, place: str, xml: bytes) -> dict[str, Any]:
+    where = root_folder / place
     try:
         root = etree.fromstring(xml, _PARSER)
     except etree.XMLSyntaxError as error:
         line = error.lineno or 1
-        raise DataError(f"{place}:{line}: malformed XML ({error.msg}); the file may be cut off, get it again") from None
+        raise DataError(f"{where}:{line}: malformed XML ({error.msg}); the file may be cut off, get it again") from None
     identifier = root.find("uId")
     study = identifier.get("id", "") if identifier is not None else ""
-    if root.tag != "eCitation" or not study.startswith("CXR") or not study[3:].isdecimal():
-        raise DataError(f"{place}:1: not an OpenI report; expected <eCitation> with <uId id='CXR<number>'>")
+    if root.tag != "eCitation" or not re.fullmatch("CXR[0-9]{1,9}", study):
+        raise DataError(f"{where}:1: not an OpenI report; expected <eCitation> with <uId id='CXR<number>'>")
     sections: dict[str, str | None] = {}
     for element in root.iterfind("MedlineCitation/Article/Abstract/AbstractText"):
+        label = element.get("Label", "")
+        if label in sections:
+            raise DataError(f"{where}:{element.sourceline}: report {study} has the section {label} twice")
         # Text can be mixed with markup; all of it belongs to the section.
-        sections[element.get("Label", "")] = "".join(element.itertext()).strip() or None
+        sections[label] = "".join(element.itertext()).strip() or None
     missing = [section for section in SECTIONS if section not in sections]
     if missing:
         raise DataError(
-            f"{place}:1: report {study} has no section {', '.join(missing)}; expected {', '.join(SECTIONS)}"
+            f"{where}:1: report {study} has no section {', '.join(missing)}; expected {', '.join(SECTIONS)}"
         )
+    images = [image.get("id") for image in root.iterfind("parentImage")]
+    if not all(images):
+        raise DataError(f"{where}:1: report {study} has a parentImage without an id")
     return {
         "study": study,
         "number": int(study[3:]),
         "split": "test",
         "patient": study,
         **{section.lower(): sections[section] for section in SECTIONS},
-        "images": [f"{image.get('id')}.png" for image in root.iterfind("parentImage")],
+        "images": [f"{image}.png" for image in images],
         "mesh_major": [element.text for element in root.iterfind("MeSH/major") if element.text],
         "mesh_automatic": [element.text for element in root.iterfind("MeSH/automatic") if element.text],
         "origin": place,
@@ -135,16 +149,9 @@ def _views(files: Files) -> dict[str, str]:
     """Image stem to View Position, from the optional table of DICOM headers."""
     views: dict[str, str] = {}
     for path in files["dicom_metadata"]:
-        with _open_text(path) as lines:
-            reader = csv.DictReader(lines)
-            if not {"imageid", "View Position"} <= set(reader.fieldnames or ()):
-                raise DataError(f"{path}:1: expected the columns 'imageid' and 'View Position'")
-            views |= {row["imageid"]: row["View Position"] for row in reader if row["View Position"]}
+        table = read_csv(path, {"imageid": pa.string(), "View Position": pa.string()})
+        views |= {row["imageid"]: row["View Position"] for row in table.to_pylist() if row["View Position"]}
     return views
-
-
-def _open_text(path: Path):  # type: ignore[no-untyped-def]
-    return gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
 
 
 SOURCE = Source(
@@ -168,5 +175,5 @@ SOURCE = Source(
     image_folders=("images", "NLMCXR_png", "png"),
     tables={"studies": STUDIES, "images": IMAGES},
     read=read,
-    modules=("instruct.sources.openi",),
+    modules=("instruct.sources.openi", "instruct.sources.files"),
 )

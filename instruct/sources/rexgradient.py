@@ -208,6 +208,9 @@ def _images(
     if len(uneven):
         raise _FieldError(f"record {list(members)[uneven[0]]!r} lists another number of views than of images")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    if paths.flatten().null_count:
+        name = next(name for name, record in members.items() if None in record["ImagePath"])
+        raise _FieldError(f"record {name!r} has an image without a path")
     flat = pc.replace_substring_regex(paths.flatten(), "^" + re.escape(_IMAGE_PREFIX), "")
     labels = pc.utf8_upper(pc.utf8_trim_whitespace(views.flatten()))
     labels = pc.if_else(pc.equal(labels, ""), _NO_TEXT, labels)
@@ -233,7 +236,12 @@ def _dates(members: Mapping[str, Mapping[str, Any]], written: pa.Array) -> pa.Ar
     good = pc.fill_null(pc.match_substring_regex(written, r"^\d{8}$"), True)
     try:
         if pc.all(good).as_py():
-            return pc.strptime(written, format="%Y%m%d", unit="s").cast(pa.date32())
+            dates = pc.strptime(written, format="%Y%m%d", unit="s").cast(pa.date32())
+            # The 30th of February would become the 2nd of March.
+            day = pc.utf8_slice_codeunits(written, 6, 8).cast(pa.int64())
+            good = pc.fill_null(pc.equal(pc.day(dates), day), True)
+            if pc.all(good).as_py():
+                return dates
         bad = pc.index(good, False).as_py()
     except pa.ArrowInvalid:
         bad = next(index for index, date in enumerate(written.to_pylist()) if date and not _is_date(date))

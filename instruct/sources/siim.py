@@ -7,7 +7,6 @@ each gap counted from the end of the run before.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from instruct.regions import Runs, runs_of_gaps
 from instruct.sources.arrays import first_rows, lists_of_rows, places
 from instruct.sources.base import Files, Input, Options, Source, Table, column
 from instruct.sources.files import origins, read_csv
+from instruct.sources.listing import files_in
 
 SIDE = 1024
 NOTHING = "-1"
@@ -120,13 +120,7 @@ def _runs(path: Path, texts: pa.StringArray, rows: np.ndarray) -> Runs:
 
 def _files(root: Path) -> dict[str, str]:
     """Stem of each DICOM file of the release to its path; stage 1 has two folders of UIDs above each file."""
-    paths = {}
-    for name in _FOLDERS:
-        for folder, inner, found in os.walk(root / name):
-            inner.sort()
-            below = Path(folder).relative_to(root).as_posix()
-            paths.update({file[:-4]: f"{below}/{file}" for file in sorted(found) if file.endswith(".dcm")})
-    return paths
+    return {path.rpartition("/")[2][:-4]: path for path in sorted(files_in(root, _FOLDERS)) if path.endswith(".dcm")}
 
 
 SOURCE = Source(
@@ -138,5 +132,11 @@ SOURCE = Source(
     image_folders=(".",),
     tables={"images": IMAGES, "masks": MASKS},
     read=read,
-    modules=("instruct.sources.siim", "instruct.sources.arrays", "instruct.sources.files", "instruct.regions"),
+    modules=(
+        "instruct.sources.siim",
+        "instruct.sources.arrays",
+        "instruct.sources.files",
+        "instruct.sources.listing",
+        "instruct.regions",
+    ),
 )

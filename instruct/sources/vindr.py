@@ -20,6 +20,7 @@ from instruct.sources.arrays import first_rows, lists_of_rows
 from instruct.sources.base import Files, Table, column
 from instruct.sources.dicom import image_size
 from instruct.sources.files import csv_columns, origins, read_csv
+from instruct.sources.listing import files_in
 from instruct.sources.vindr_boxes import OVERLAP, Merged, merge_boxes
 
 NO_FINDING = "No finding"
@@ -94,6 +95,7 @@ MODULES = (
     "instruct.sources.arrays",
     "instruct.sources.dicom",
     "instruct.sources.files",
+    "instruct.sources.listing",
 )
 
 
@@ -120,7 +122,8 @@ def read_vindr(
     codes = np.asarray(drawn["image_id"].combine_chunks().dictionary_encode().indices)
     images = drawn.take(pa.array(first_rows(codes)))
     _refuse_two_splits(drawn, images, codes)
-    names = [f"{split}/{image}.dicom" for image, split in zip(*images.select([0, 1]).to_pydict().values(), strict=True)]
+    files_of = pc.binary_join_element_wise(images["split"], images["image_id"], "/")
+    names = pc.binary_join_element_wise(files_of, "dicom", ".")
 
     has_box = np.asarray(drawn["box"].is_valid())
     rows = np.flatnonzero(has_box)
@@ -134,7 +137,7 @@ def read_vindr(
     known = sizes[:, 0] > 0
     columns = {
         "image_id": images["image_id"],
-        "image": pa.array(names, _text),
+        "image": names,
         "split": images["split"],
         "height": pa.array(sizes[:, 0], pa.int32(), mask=~known),
         "width": pa.array(sizes[:, 1], pa.int32(), mask=~known),
@@ -190,11 +193,14 @@ def _refuse_two_splits(drawn: pa.Table, images: pa.Table, codes: Ints) -> None:
         )
 
 
-def _sizes(root: Path, names: Sequence[str], wanted: Ints) -> NDArray[np.int32]:
+def _sizes(root: Path, names: pa.ChunkedArray, wanted: Ints) -> NDArray[np.int32]:
     """Height and width of some images, 0 for those not on disk and for the others; shape (images, 2)."""
     sizes = np.zeros((len(names), 2), np.int32)
-    for index in wanted.tolist():
-        sizes[index] = image_size(root / names[index]) or (0, 0)
+    there = files_in(root, ("train", "test"))
+    wanted = wanted if there else wanted[:0]
+    for index, name in zip(wanted.tolist(), names.take(pa.array(wanted)).to_pylist(), strict=True):
+        if name in there:
+            sizes[index] = image_size(root / name) or (0, 0)
     return sizes
 
 
@@ -218,12 +224,12 @@ def _boxes(leaders: pa.Table, merged: Merged, sizes: NDArray[np.int32]) -> pa.Ta
 def _labels(files: Files, split: str, name: str, reader: str) -> pa.Table:
     path = files[name][0]
     names = [column for column in csv_columns(path) if column not in ("image_id", reader)]
-    marks = read_csv(path, {"image_id": _text, **dict.fromkeys(names, pa.float64())}, optional={reader: _text})
-    marked = np.stack([marks[column].to_numpy() for column in names], axis=1)
-    if not np.isin(marked, (0, 1)).all():
-        row = int(np.flatnonzero(~np.isin(marked, (0, 1)).all(axis=1))[0])
-        raise DataError(f"{path}:{row + 2}: labels must be 0 or 1")
-    positive = marked == 1
+    marks = read_csv(path, {"image_id": _text, **dict.fromkeys(names, pa.int8())}, optional={reader: _text})
+    marked = np.stack([pc.fill_null(marks[column], -1).to_numpy() for column in names]).T
+    wrong = ((marked != 0) & (marked != 1)).any(axis=1)
+    if wrong.any():
+        raise DataError(f"{path}:{int(np.flatnonzero(wrong)[0]) + 2}: labels must be 0 or 1")
+    positive = np.ascontiguousarray(marked == 1)
     offsets = np.concatenate([[0], np.cumsum(positive.sum(axis=1))]).astype(np.int32)
     labels = pa.array(names, _text).take(pa.array(np.nonzero(positive)[1]))
     columns = [

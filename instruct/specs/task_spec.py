@@ -31,6 +31,11 @@ class Task(StrictModel):
         description="SQL query over the source's tables, one row per record, with the columns of the record contract "
         "(id, split, patient, studies, images, origin) and those the template reads.",
     )
+    needs: list[str] = Field(
+        default_factory=list,
+        description="Optional files of the source that this task cannot do without, by their names in the reader; "
+        "without them on disk the task is absent.",
+    )
     rule: str = Field(default="", description="How examples are selected and counted, for the documentation.")
     differs: str = Field(default="", description="Where and why our numbers differ from the published ones.")
     expect: dict[Split, Annotated[int, Field(ge=0)]] = Field(

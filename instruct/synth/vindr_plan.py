@@ -18,7 +18,6 @@ from instruct.synth.planted import Counts
 from instruct.synth.quota import apportion, scatter
 
 Box = tuple[float, float, float, float]
-_CELLS = 9
 
 
 class Kind(IntEnum):
@@ -40,6 +39,8 @@ _WEIGHTS = {
     Kind.EMPTY: 45, Kind.SIMPLE: 20, Kind.PAIR: 10, Kind.CROWDED: 6, Kind.MANY: 5, Kind.CHAIN: 3, Kind.NEAR: 3,
     Kind.SAME_PLACE: 3, Kind.EDGE: 3, Kind.DISSENT: 2,
 }  # fmt: skip
+_CLASSES = {Kind.EMPTY: 0, Kind.PAIR: 1, Kind.EDGE: 1, Kind.DISSENT: 1, Kind.CROWDED: 3}
+_CELLS = 9
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,10 @@ def plan_pictures(draws: Draws, images: int, classes: Sequence[str], readers: in
     for k, kind in enumerate(map(Kind, kinds)):
         stream = draws.stream("image", k)
         height, width = 96 + 8 * stream.below(10), 96 + 8 * stream.below(10)
+        wanted = 1 + kinds[:k].count(kind) % 2 if kind == Kind.SIMPLE else _CLASSES.get(kind, 2)
         # Each class in turn, so that none is on so many images that negatives run out.
-        names = [classes[order[(used + step) % len(classes)]] for step in range(3)]
-        used += 3 if kind == Kind.CROWDED else 2 if kind not in (Kind.EMPTY, Kind.PAIR) else 1
+        names = [classes[order[(used + step) % len(classes)]] for step in range(wanted)]
+        used += wanted
         scale = (width / 3, height / 3)
         drawn, merged = _boxes(kind, names, readers, stream, scale)
         identifier = f"{draws.number('image id', k):032x}"
@@ -101,9 +103,9 @@ def plan_pictures(draws: Draws, images: int, classes: Sequence[str], readers: in
 def _boxes(
     kind: Kind, names: Sequence[str], readers: int, stream: Stream, scale: tuple[float, float]
 ) -> tuple[list[Drawn], dict[str, int]]:
-    first, second = names[:2]
     if kind == Kind.EMPTY:
         return [], {}
+    first, second = names[0], names[-1]
     if kind in (Kind.CHAIN, Kind.NEAR):
         steps = (0.0, 0.6, 1.2) if kind == Kind.CHAIN else (0.0, 0.85)
         base = _in_cell(stream, 0, scale)
@@ -121,7 +123,7 @@ def _boxes(
         reader = min(1, readers - 1)
         return [Drawn(reader, first, _in_cell(stream, 4, scale))], {first: 1}
     merged = {
-        Kind.SIMPLE: {first: 1, second: 1} if stream.chance(0.5) else {first: 1},
+        Kind.SIMPLE: dict.fromkeys(names, 1),
         Kind.PAIR: {first: 2},
         Kind.MANY: {first: 3, second: 1},
         Kind.CROWDED: dict.fromkeys(names, 2),

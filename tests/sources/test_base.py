@@ -43,7 +43,12 @@ def test_files_are_found_by_the_first_pattern_that_matches(tmp_path):
     (tmp_path / "reports" / "folder.xml").mkdir()
     found = toy().find(tmp_path)
     assert found["reports"] == (tmp_path / "reports" / "a.xml", tmp_path / "reports" / "b.xml")
-    assert [found.relative(path) for path in found.all()] == ["labels.csv", "reports/a.xml", "reports/b.xml", "views.csv"]
+    assert [found.relative(path) for path in found.all()] == [
+        "labels.csv",
+        "reports/a.xml",
+        "reports/b.xml",
+        "views.csv",
+    ]
 
 
 def test_every_missing_file_is_told_with_where_to_get_it(tmp_path):
@@ -75,7 +80,9 @@ def test_a_reader_is_held_to_its_schema(tmp_path):
     files = Files(tmp_path, {})
     assert toy(lambda files, options: {"studies": good}).tables_of(files, Options()) == {"studies": good}
     wrong = good.rename_columns(["key"])
-    with pytest.raises(TypeError, match="(?s)reader toy: table studies is key: string not null.*declared study: string"):
+    with pytest.raises(
+        TypeError, match=r"(?s)reader toy: table studies is key: string not null.*declared study: string"
+    ):
         toy(lambda files, options: {"studies": wrong}).tables_of(files, Options())
 
 

@@ -49,7 +49,7 @@ def test_optional_columns_other_separators_and_files_without_names(file):
     assert named.to_pylist() == [{"t": "x"}]
 
 
-cells = st.text(st.sampled_from('ab ,"\n\'é;\t0'), max_size=6)
+cells = st.text(st.sampled_from("ab ,\"\n'é;\t0"), max_size=6)
 
 
 @given(st.lists(st.tuples(cells, cells), max_size=8), st.booleans())
@@ -117,7 +117,9 @@ def test_json_reads_a_bare_nan_as_nothing(file):
 def test_json_lines_keep_their_numbers(file, told):
     content = '{"a": 1}\n\n  \n{"a": 2}'
     assert list(read_json_lines(file(content, "x.jsonl"))) == [(1, {"a": 1}), (4, {"a": 2})]
-    assert told(read_json_lines, file(content + "\n[1]\n", "x.jsonl")) == "x.jsonl:5: expected a JSON object, found list"
+    assert (
+        told(read_json_lines, file(content + "\n[1]\n", "x.jsonl")) == "x.jsonl:5: expected a JSON object, found list"
+    )
     assert told(read_json_lines, file(content[:-1], "x.jsonl")).startswith("x.jsonl:4: malformed JSON: ")
 
 

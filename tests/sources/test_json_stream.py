@@ -14,7 +14,16 @@ from instruct.sources.json_stream import iter_items, iter_members
 MARK = b'"Uid"'
 # Texts that look like the end of a record, like a NaN, like the mark, or like half of a pair.
 strings = st.text(st.sampled_from('a}{,:"\\ []\néN😀'), max_size=8) | st.sampled_from(
-    ['}, "', '": NaN', "}", '"Uid"', '\\": NaN', "NaN", '}},{"k":', "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16")]
+    [
+        '}, "',
+        '": NaN',
+        "}",
+        '"Uid"',
+        '\\": NaN',
+        "NaN",
+        '}},{"k":',
+        "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
+    ]
 )
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_infinity=False) | strings,
@@ -78,7 +87,7 @@ GOOD = {f"s{number}": {"Uid": str(number), "text": "a, b}"} for number in range(
         ('{\n"a": {"Uid": 1 "x": 2}}', "x.json:2: malformed JSON: Expecting ',' delimiter"),
         ('{"a": {"Uid": 1, "x": \'2\'}}', "x.json:1 (byte 22): malformed JSON: Expecting value"),
         (b'{"a": {"Uid": 1, "x": "\xe9"}}', "x.json:1 (byte 23): not UTF-8 text"),
-        ('{"a": {"Uid": 1, "x": "\\ud800"}}', "x.json:1 (byte 23): malformed JSON: str is not valid UTF-8: surrogates not allowed"),
+        ('{"a": {"Uid": 1, "x": "\\ud800"}}', "x.json:1 (byte 23): malformed JSON: str is not valid UTF-8"),
         ('{"a": {"Uid": 1, "x": ' + "[" * 5000 + "]" * 5000 + "}}", "x.json:1 (byte"),
         ('{"a": {"Uid": 1, "x": ' + "9" * 5000 + "}}", "x.json:1 (byte"),
     ],

@@ -63,8 +63,8 @@ def told(root: Path) -> str:
 def test_a_report_becomes_a_row(tmp_path):
     (row,) = tables(folder(tmp_path, report(17, images=2)))["studies"].to_pylist()
     assert row == {
-        "study": "CXR17", "number": 17, "split": "test", "patient": "CXR17", "comparison": "None.", "indication": "Cough",
-        "findings": "Lungs are clear.", "impression": "Normal chest.",
+        "study": "CXR17", "number": 17, "split": "test", "patient": "CXR17", "comparison": "None.",
+        "indication": "Cough", "findings": "Lungs are clear.", "impression": "Normal chest.",
         "images": ["CXR17_IM-0001-1001.png", "CXR17_IM-0001-1002.png"], "mesh_major": ["normal"],
         "mesh_automatic": ["Lung/clear"], "origin": "ecgen-radiology/1.xml",
     }  # fmt: skip
@@ -77,7 +77,9 @@ def test_sections_can_be_empty_blank_mixed_or_escaped(tmp_path):
     (row,) = tables(folder(tmp_path, text.replace(escape("Cough"), "Cough")))["studies"].to_pylist()
     assert (row["findings"], row["impression"]) == (None, "a < b & c")
     assert row["indication"] == "XXXX-year-old  with cough"
-    (bare,) = tables(folder(Path(tmp_path / "ecgen-radiology"), report(2).replace("Lungs are clear.", "")))["studies"].to_pylist()
+    (bare,) = tables(folder(Path(tmp_path / "ecgen-radiology"), report(2).replace("Lungs are clear.", "")))[
+        "studies"
+    ].to_pylist()
     assert bare["findings"] is None
 
 
@@ -85,7 +87,12 @@ def test_reports_are_ordered_by_number_and_images_keep_their_order(tmp_path):
     found = tables(folder(tmp_path, report(10, images=0), report(9, images=3), report(100)))
     assert found["studies"]["study"].to_pylist() == ["CXR9", "CXR10", "CXR100"]
     assert found["images"].to_pylist() == [
-        {"image": f"CXR{number}_IM-0001-{1000 + position}.png", "study": f"CXR{number}", "position": position, "view": None}
+        {
+            "image": f"CXR{number}_IM-0001-{1000 + position}.png",
+            "study": f"CXR{number}",
+            "position": position,
+            "view": None,
+        }
         for number, position in ((9, 1), (9, 2), (9, 3), (100, 1))
     ]
 
@@ -126,13 +133,19 @@ def test_a_missing_folder_is_told_with_where_to_get_it(tmp_path):
         ("<html/>", "2.xml:1: not an OpenI report; expected <eCitation> with <uId id='CXR<number>'>"),
         (report(2, uid="CXRx"), "2.xml:1: not an OpenI report"),
         (report(2, uid="CXR99999999999"), "2.xml:1: not an OpenI report"),
-        ("<eCitation><uId id='CXR2'/></eCitation>", "2.xml:1: report CXR2 has no section COMPARISON, INDICATION, FINDINGS, "),
-        (report(2).replace("FINDINGS", "Findings"), "2.xml:1: report CXR2 has no section FINDINGS; expected COMPARISON, "),
+        (
+            "<eCitation><uId id='CXR2'/></eCitation>",
+            "2.xml:1: report CXR2 has no section COMPARISON, INDICATION, FINDINGS, ",
+        ),
+        (
+            report(2).replace("FINDINGS", "Findings"),
+            "2.xml:1: report CXR2 has no section FINDINGS; expected COMPARISON, ",
+        ),
         (report(2).replace("COMPARISON", "FINDINGS"), "2.xml:7: report CXR2 has the section FINDINGS twice"),
         (report(2, more="<parentImage/>"), "2.xml:1: report CXR2 has a parentImage without an id"),
         (report(1), "2.xml: report CXR1 stands also in ecgen-radiology/1.xml"),
     ],
-)  # fmt: skip
+)
 def test_a_report_that_is_not_as_published_is_named(tmp_path, text, message):
     assert told(folder(tmp_path, report(1), text)).startswith(f"ecgen-radiology/{message}")
 
@@ -140,13 +153,15 @@ def test_a_report_that_is_not_as_published_is_named(tmp_path, text, message):
 def test_external_entities_are_not_read(tmp_path):
     (tmp_path / "secret.txt").write_text("topsecret")
     head = f'<!DOCTYPE eCitation [<!ENTITY x SYSTEM "file://{tmp_path}/secret.txt">]>\n<eCitation>'
-    found = tables(folder(tmp_path, report(1).replace("<eCitation>", head).replace("Cough", "&x;")))["studies"].to_pylist()
+    found = tables(folder(tmp_path, report(1).replace("<eCitation>", head).replace("Cough", "&x;")))[
+        "studies"
+    ].to_pylist()
     assert "topsecret" not in str(found)
 
 
 @pytest.mark.parametrize("damage", ["cut", "cut in its check sum", "one byte", "check sum", "no archive"])
 def test_an_archive_that_is_damaged_is_told(tmp_path, damage):
-    whole = archive(*(report(number, FINDINGS=f"{number ** 9} is clear.") for number in range(1, 80)))
+    whole = archive(*(report(number, FINDINGS=f"{number**9} is clear.") for number in range(1, 80)))
     middle = len(whole) // 2
     (tmp_path / "NLMCXR_reports.tgz").write_bytes(
         {

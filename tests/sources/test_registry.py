@@ -24,7 +24,8 @@ def test_an_unknown_source_gets_a_suggestion():
 
 READER = """
 from instruct.sources import Input, Source
-SOURCE = Source("pond", "Pond", "https://example.org", ("pond",), (Input("a", ("a",), "x."),), ("i",), {}, lambda f, o: {}, ())
+INPUTS = (Input("a", ("a",), "Find it."),)
+SOURCE = Source("pond", "Pond", "https://example.org", ("pond",), INPUTS, ("images",), {}, lambda f, o: {}, ())
 WRONG = "no source"
 """
 ASK = """

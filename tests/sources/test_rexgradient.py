@@ -22,10 +22,11 @@ FILES = {"train": "train", "valid": "val", "test": "test"}
 def record(**changes: Any) -> dict[str, Any]:
     """A record in the published form, with one image."""
     return {
-        "PatientID": "GRDN1", "AccessionNumber": "ACC1", "StudyInstanceUid": "1.2.3", "PatientSex": "F", "PatientAge": "047Y",
-        "EthnicGroup": NAN, "PatientWeight": NAN, "StudyDate": 20140311, "InstitutionName": "SITE 07",
-        "Manufacturer": "ExampleCo", "Indication": "Cough.", "Comparison": "None.", "Findings": "Heart size normal.",
-        "Impression": "Normal chest.", "ImagePath": ["../deid_png/a/1.png"], "ImageViewPosition": ["PA"],
+        "PatientID": "GRDN1", "AccessionNumber": "ACC1", "StudyInstanceUid": "1.2.3", "PatientSex": "F",
+        "PatientAge": "047Y", "EthnicGroup": NAN, "PatientWeight": NAN, "StudyDate": 20140311,
+        "InstitutionName": "SITE 07", "Manufacturer": "ExampleCo", "Indication": "Cough.", "Comparison": "None.",
+        "Findings": "Heart size normal.", "Impression": "Normal chest.", "ImagePath": ["../deid_png/a/1.png"],
+        "ImageViewPosition": ["PA"],
         "ImageModality": ["DX"], "ImageBodyPart": ["CHEST"],
     } | changes  # fmt: skip
 
@@ -57,8 +58,8 @@ def told(root: Path) -> str:
 def test_a_record_becomes_a_row(tmp_path):
     (row,) = rows(write(tmp_path, valid={"p1_a1_s1": record(PatientWeight="61.5", EthnicGroup=" Group ")}))
     assert row == {
-        "study": "p1_a1_s1", "split": "val", "patient": "GRDN1", "date": datetime.date(2014, 3, 11), "sex": "F", "age": 47.0,
-        "ethnic_group": "Group", "weight": 61.5, "institution": "SITE 07", "manufacturer": "ExampleCo",
+        "study": "p1_a1_s1", "split": "val", "patient": "GRDN1", "date": datetime.date(2014, 3, 11), "sex": "F",
+        "age": 47.0, "ethnic_group": "Group", "weight": 61.5, "institution": "SITE 07", "manufacturer": "ExampleCo",
         "indication": "Cough.", "comparison": None, "findings": "Heart size normal.", "impression": "Normal chest.",
         "images": ["a/1.png"], "views": ["PA"], "key_image": "a/1.png", "key_view": "PA",
         "origin": "metadata/valid_metadata_view_position.json:1",
@@ -68,7 +69,12 @@ def test_a_record_becomes_a_row(tmp_path):
 def test_studies_stand_in_file_order_train_before_val_before_test(tmp_path):
     root = write(tmp_path, test={"t": record()}, valid={"v2": record(), "v1": record()}, train={"z": record()})
     found = rows(root)
-    assert [(row["study"], row["split"]) for row in found] == [("z", "train"), ("v2", "val"), ("v1", "val"), ("t", "test")]
+    assert [(row["study"], row["split"]) for row in found] == [
+        ("z", "train"),
+        ("v2", "val"),
+        ("v1", "val"),
+        ("t", "test"),
+    ]
     assert found[2]["origin"] == "metadata/valid_metadata_view_position.json:2"
 
 
@@ -76,7 +82,9 @@ def test_studies_stand_in_file_order_train_before_val_before_test(tmp_path):
 def test_every_spelling_of_a_missing_value(tmp_path, missing):
     fields = ("EthnicGroup", "InstitutionName", "Manufacturer", "Indication", "Comparison", "Findings", "Impression")
     changes = dict.fromkeys(fields, missing)
-    (row,) = rows(write(tmp_path, train={"a": record(**changes, PatientAge=missing, PatientWeight=missing, StudyDate=missing)}))
+    (row,) = rows(
+        write(tmp_path, train={"a": record(**changes, PatientAge=missing, PatientWeight=missing, StudyDate=missing)})
+    )
     names = ("ethnic_group", "institution", "manufacturer", "indication", "comparison", "findings", "impression")
     assert all(row[name] is None for name in (*names, "age", "weight", "date"))
 
@@ -88,14 +96,25 @@ def test_a_longer_text_that_begins_so_is_a_text(tmp_path):
 
 @pytest.mark.parametrize(
     ("written", "years"),
-    [("062Y", 62), ("007M", 7 / 12), ("003W", 21 / 365.25), ("002D", 2 / 365.25), ("7Y", 7), ("000D", 0), ("47", None), ("47y", None)],
-)  # fmt: skip
+    [
+        ("062Y", 62),
+        ("007M", 7 / 12),
+        ("003W", 21 / 365.25),
+        ("002D", 2 / 365.25),
+        ("7Y", 7),
+        ("000D", 0),
+        ("47", None),
+        ("47y", None),
+    ],
+)
 def test_ages_carry_their_unit(tmp_path, written, years):
     (row,) = rows(write(tmp_path, train={"a": record(PatientAge=written)}))
     assert row["age"] == (None if years is None else pytest.approx(years))
 
 
-@pytest.mark.parametrize(("written", "sex"), [("M", "M"), ("F", "F"), ("O", None), ("", None), (None, None), ("f", None)])
+@pytest.mark.parametrize(
+    ("written", "sex"), [("M", "M"), ("F", "F"), ("O", None), ("", None), (None, None), ("f", None)]
+)
 def test_sex(tmp_path, written, sex):
     assert rows(write(tmp_path, train={"a": record(PatientSex=written)}))[0]["sex"] == sex
 
@@ -156,15 +175,16 @@ def test_the_prior_is_the_study_just_before_of_the_same_patient(tmp_path):
     root = write(
         tmp_path,
         train={
-            "third": of("P", 20140502, "03/11"), "first": of("P", 20130101, None, "1.png"), "q": of("Q", 20120101, None),
-            "same day, repeat": of("P", 20140311, "earlier today"), "same day, initial": of("P", 20140311, "None"),
+            "third": of("P", 20140502, "03/11"), "first": of("P", 20130101, None, "1.png"),
+            "q": of("Q", 20120101, None), "same day, repeat": of("P", 20140311, "today"),
+            "same day, initial": of("P", 20140311, "None"),
         },
         valid={"other split": of("P", 20150101, None)},
     )  # fmt: skip
     prior = {row["study"]: row["prior"] for row in view(studies(root), "studies_with_prior")}
     assert {study: before and before["study"] for study, before in prior.items()} == {
-        "first": None, "same day, initial": "first", "same day, repeat": "same day, initial", "third": "same day, repeat",
-        "q": None, "other split": None,
+        "first": None, "same day, initial": "first", "same day, repeat": "same day, initial",
+        "third": "same day, repeat", "q": None, "other split": None,
     }  # fmt: skip
     assert prior["same day, initial"]["key_image"] == "1.png"
 
@@ -183,7 +203,9 @@ def test_missing_files_are_all_told(tmp_path):
         (tmp_path / "metadata" / f"{name}_metadata_view_position.json").unlink()
     lines = told(tmp_path).splitlines()
     assert [line.split(": ")[1].split(";")[0] for line in lines] == ["valid not found", "test not found"]
-    assert "metadata/valid_metadata_view_position.json or valid_metadata_view_position.json. Accept the agree" in lines[0]
+    assert (
+        "metadata/valid_metadata_view_position.json or valid_metadata_view_position.json. Accept the agree" in lines[0]
+    )
 
 
 def lacking(name: str) -> dict[str, Any]:
@@ -196,24 +218,48 @@ WHERE = "train_metadata_view_position.json"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (json.dumps({"a": record(), "b": record()})[:-60], f"{WHERE}:1 (byte 904): the file ends in the middle of a record; get it"),
+        (
+            json.dumps({"a": record(), "b": record()})[:-60],
+            f"{WHERE}:1 (byte 904): the file ends in the middle of a record; get it",
+        ),
         ("", f"{WHERE}:1 (byte 0): the file ends in the middle of a record; get it again"),
         ([record()], f"{WHERE}:1: not a JSON object; expected {{study key: record, ...}}"),
         ({"a": [record()]}, f"{WHERE}:1 (byte 1): 'a' is list; expected {{study key: record}}"),
-        ({"a": lacking("Findings")}, f"{WHERE}: record 'a' has no field Findings; is this a *_metadata_view_position.json?"),
+        (
+            {"a": lacking("Findings")},
+            f"{WHERE}: record 'a' has no field Findings; is this a *_metadata_view_position.json?",
+        ),
         ({"a": lacking("StudyInstanceUid")}, f"{WHERE}:1 (byte 1): record 'a' has no field \"StudyInstanceUid\""),
         ({"a": record(), "b": lacking("PatientID"), "c": record()}, f"{WHERE}: record 'b' has no PatientID"),
         ({"a": record(), "b": record(ImagePath=None)}, f"{WHERE}: record 'b' has no ImagePath"),
-        ({"a": record(), "b": record(ImagePath="x.png")}, f"{WHERE}: record 'b' lists another number of views than of images"),
+        (
+            {"a": record(), "b": record(ImagePath="x.png")},
+            f"{WHERE}: record 'b' lists another number of views than of images",
+        ),
         ({"a": record(), "b": record(ImagePath=[None])}, f"{WHERE}: record 'b' has an image without a path"),
-        ({"a": record(ImageViewPosition=["PA", "AP"])}, f"{WHERE}: record 'a' lists another number of views than of images"),
-        ({"a": record(), "b": record(Findings=["x"])}, f"{WHERE}: record 'b': Expected bytes, got a 'list' object; expected texts"),
-        ({"a": record(), "b": record(StudyDate="2014-03-11")}, f"{WHERE}: record 'b' has StudyDate '2014-03-11'; expected a date as"),
-        ({"a": record(StudyDate=20141332)}, f"{WHERE}: record 'a' has StudyDate '20141332'; expected a date as YYYYMMDD"),
-        ({"a": record(StudyDate=20140230)}, f"{WHERE}: record 'a' has StudyDate '20140230'; expected a date as YYYYMMDD"),
+        (
+            {"a": record(ImageViewPosition=["PA", "AP"])},
+            f"{WHERE}: record 'a' lists another number of views than of images",
+        ),
+        (
+            {"a": record(), "b": record(Findings=["x"])},
+            f"{WHERE}: record 'b': Expected bytes, got a 'list' object; expected texts",
+        ),
+        (
+            {"a": record(), "b": record(StudyDate="2014-03-11")},
+            f"{WHERE}: record 'b' has StudyDate '2014-03-11'; expected a date as",
+        ),
+        (
+            {"a": record(StudyDate=20141332)},
+            f"{WHERE}: record 'a' has StudyDate '20141332'; expected a date as YYYYMMDD",
+        ),
+        (
+            {"a": record(StudyDate=20140230)},
+            f"{WHERE}: record 'a' has StudyDate '20140230'; expected a date as YYYYMMDD",
+        ),
         ({"a": record(Findings="\ud800")}, f"{WHERE}:1 (byte "),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_not_as_published_is_told(tmp_path, content, message):
     content = content if isinstance(content, str) else json.dumps(content)
     assert told(write(tmp_path, train=content)).startswith(message)

@@ -1,8 +1,9 @@
 """Answers of the tasks: taken as parsed, or read from plain text by one stated rule per kind.
 
 A row of a prediction file may carry ``target`` (the true answer as data) and ``answer`` (the model's answer as
-data; null means it could not be read). Where it does not, the plain texts are read here. An answer that cannot be
-read is None, is counted, and is wrong. A target that cannot be read is an error of the file.
+data; null means it could not be read). Where it does not, the plain texts are read here; where ``options`` says which
+menu was shown, by the reader of menus. An answer that cannot be read is None, is counted, and is wrong. A target that
+cannot be read is an error of the file.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Any, TypeVar
 
 from instruct.errors import DataError
 from instruct.evaluation.pairs import Pairs
+from instruct.prompts.menu import read_choices
 
 T = TypeVar("T")
 Reader = Callable[[Any, Mapping[str, Any]], T | None]
 _NONE = frozenset(("", "none", "no finding", "no findings", "no abnormality", "not present"))
-_LETTER = re.compile(r"\s*[(\[]?([A-Za-z])(?:[)\].:]|\s*$)")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
@@ -62,22 +63,18 @@ def options_of(extra: Mapping[str, Any]) -> Sequence[str]:
 
 
 def choice_of(value: Any, extra: Mapping[str, Any]) -> str | None:
-    """One option: its exact text, or the letter of its place (``B``, ``(b)``, ``B. text``); normalised.
+    """One option, in any form in which a menu shows it (:func:`~instruct.prompts.menu.read_choices`); normalised.
 
-    Without ``options`` the whole text is the answer. A letter outside the options, or a text that is none of them,
-    cannot be read.
+    Without ``options`` the whole text is the answer. A text that names none of the options, or several, cannot be read.
     """
     if not isinstance(value, str):
         return None
-    options = [normal(option) for option in options_of(extra)]
+    options = options_of(extra)
     said = normal(value)
-    if not options or said in options:
+    if not options or said in map(normal, options):
         return said or None
-    letter = _LETTER.match(value)
-    if letter:
-        place = ord(letter.group(1).lower()) - ord("a")
-        return options[place] if place < len(options) else None
-    return None
+    read = read_choices(value, options) or ()
+    return normal(read[0]) if len(read) == 1 else None
 
 
 def yes_no_of(value: Any, extra: Mapping[str, Any]) -> str | None:
@@ -89,14 +86,17 @@ def yes_no_of(value: Any, extra: Mapping[str, Any]) -> str | None:
 
 
 def labels_of(value: Any, extra: Mapping[str, Any]) -> frozenset[str] | None:
-    """A set of labels: a list, or a text parted at commas, semicolons or line breaks; normalised.
+    """A set of labels, normalised: a list, or a text.
 
-    With ``options`` a text that names anything outside them cannot be read. "None" and "No finding" are the empty
+    With ``options`` a text is the labels that it names in any form in which a menu shows them; one that names none
+    cannot be read. Without, it is parted at commas, semicolons or line breaks. "None" and "No finding" are the empty
     set unless they are options themselves.
     """
-    options = {normal(option) for option in options_of(extra)}
+    given = options_of(extra)
+    options = set(map(normal, given))
     if isinstance(value, str):
-        value = re.split(r"[,;\n]", value)
+        read = read_choices(value, given) if given else None
+        value = re.split(r"[,;\n]", value) if read is None else read
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
         return None
     labels = {normal(item) for item in value}

@@ -18,6 +18,7 @@ from instruct.evaluation.metric import Column, Metric, Scores, Settings, Statist
 from instruct.evaluation.pairs import Pairs
 from instruct.evaluation.tasks.answers import answers_and_targets
 from instruct.evaluation.tasks.matching import best_matching
+from instruct.evaluation.tasks.places import asks_for, read_places
 
 Boxes = NDArray[np.float64]
 
@@ -52,10 +53,13 @@ def union_iou(a: Boxes, b: Boxes) -> float:
 
 
 def boxes_of(value: Any, extra: Mapping[str, Any]) -> LabelledBoxes | None:
-    """Boxes as lists of four numbers, or objects ``{"box": [...], "label": …}``; a text must be such JSON.
+    """Boxes as lists of four numbers, or objects ``{"box": [...], "label": …}``.
 
-    "none" and an empty list are no boxes. A box with crossed corners is kept and overlaps nothing.
+    An object with a ``polygon`` is the box around it. A text is read in the row's ``dialect``; without one it must be
+    such JSON. "none" and an empty list are no boxes. A box with crossed corners is kept and overlaps nothing.
     """
+    if isinstance(value, str) and extra.get("dialect"):
+        value = read_places(value, extra, "box")
     if isinstance(value, str):
         if re.fullmatch(r"\s*(none|no finding|not present|\[\s*\])\.?\s*", value, re.IGNORECASE):
             return LabelledBoxes(np.zeros((0, 4)), ())
@@ -69,7 +73,7 @@ def boxes_of(value: Any, extra: Mapping[str, Any]) -> LabelledBoxes | None:
         return None
     boxes, labels = [], []
     for item in value:
-        box, label = (item.get("box"), str(item.get("label", ""))) if isinstance(item, dict) else (item, "")
+        box, label = (_of_object(item), str(item.get("label", ""))) if isinstance(item, dict) else (item, "")
         if box is None or not _is_box(box):
             return None
         boxes.append([float(number) for number in box])
@@ -78,7 +82,7 @@ def boxes_of(value: Any, extra: Mapping[str, Any]) -> LabelledBoxes | None:
 
 
 def score_boxes(answer: LabelledBoxes | None, target: LabelledBoxes) -> dict[str, float]:
-    """All box scores of one example; boxes with different labels do not overlap.
+    """All box scores of one example; boxes with different labels do not overlap, unless no true box has a label.
 
     Returns:
         ``box_best_iou``: mean over the true boxes of their best overlap (the IoU of single boxes).
@@ -93,7 +97,8 @@ def score_boxes(answer: LabelledBoxes | None, target: LabelledBoxes) -> dict[str
     if answer is not None and not given and not true:
         scores |= dict.fromkeys(("box_best_iou", "box_acc50", "box_matched_iou", "box_union_iou"), 1.0)
     elif answer is not None and given and true:
-        same = np.array([[one == other for other in target.labels] for one in answer.labels])
+        named = any(target.labels)
+        same = np.array([[not named or one == other for other in target.labels] for one in answer.labels])
         overlap = box_iou(answer.boxes, target.boxes) * same
         best = overlap.max(axis=0)
         rows, columns = best_matching(overlap)
@@ -127,6 +132,13 @@ def _cover(boxes: Boxes, xs: Values, ys: Values) -> NDArray[np.bool_]:
     return cells
 
 
+def _of_object(item: Mapping[str, Any]) -> Any:
+    if "polygon" not in item:
+        return item.get("box")
+    corners = np.array(item["polygon"], dtype=np.float64)
+    return [*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()]
+
+
 def _is_box(value: Any) -> bool:
     return (
         isinstance(value, Sequence)
@@ -140,6 +152,9 @@ def _score(pairs: Pairs, settings: Settings) -> Scores:
     answers, targets = answers_and_targets(pairs, boxes_of)
     rows = [score_boxes(answer, target) for answer, target in zip(answers, targets, strict=True)]
     columns = {column.name: np.array([row[column.name] for row in rows]) for column in BOXES.columns}
+    other = [not asks_for(extra, "box") for extra in pairs.extras]
+    for values in columns.values():
+        values[other] = np.nan
     return Scores(columns, {"unparsed_answers": sum(answer is None for answer in answers)})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -38,19 +39,23 @@ def annotation_of(value: Any, extra: Mapping[str, Any]) -> Annotation | None:
 
 
 def precision(hits: Values, given: Values, true: Values) -> float:
-    """Hits over things given; 0 where nothing is given."""
-    return float(hits.sum() / given.sum()) if given.sum() else 0.0
+    """Hits over things given; 0 where nothing is given, NaN where there is nothing to give either."""
+    return float(hits.sum() / given.sum()) if given.sum() else _nothing(true)
 
 
 def recall(hits: Values, given: Values, true: Values) -> float:
-    """Hits over true things; 0 where there are none."""
-    return float(hits.sum() / true.sum()) if true.sum() else 0.0
+    """Hits over true things; 0 where there are none, NaN where none is given either."""
+    return float(hits.sum() / true.sum()) if true.sum() else _nothing(given)
 
 
 def f1(hits: Values, given: Values, true: Values) -> float:
-    """2·hits / (given + true); 0 where there is nothing at all."""
+    """2·hits / (given + true); NaN where there is nothing at all."""
     total = given.sum() + true.sum()
-    return float(2 * hits.sum() / total) if total else 0.0
+    return float(2 * hits.sum() / total) if total else math.nan
+
+
+def _nothing(other_side: Values) -> float:
+    return 0.0 if other_side.sum() else math.nan
 
 
 def _tuple(item: Any) -> tuple[Any, ...]:

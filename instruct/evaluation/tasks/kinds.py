@@ -4,6 +4,7 @@ from __future__ import annotations
 
 REPORT = "report"
 TEXT = "text"
+SEGMENTATION = "segmentation"
 
 KINDS = {
     "Abnormality Detection": "boxes",
@@ -25,7 +26,7 @@ KINDS = {
     "Natural Language Inference": "nli",
     "Open-Ended VQA": "vqa",
     "Phrase Grounding": "boxes",
-    "Pneumothorax Segmentation": "boxes",
+    "Pneumothorax Segmentation": SEGMENTATION,
     "Progression Findings Generation": REPORT,
     "Progression Impression Generation": REPORT,
     "Report Evaluation": "report_evaluation",

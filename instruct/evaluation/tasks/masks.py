@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from instruct.evaluation.metric import Column, Metric, Scores, Settings, Statistic
 from instruct.evaluation.pairs import Pairs
 from instruct.evaluation.tasks.answers import answers_and_targets
+from instruct.evaluation.tasks.places import asks_for, read_places
+from instruct.polygons import fill
+from instruct.regions import decode_mask
 
 Mask = NDArray[np.bool_]
 SIDE = 512
@@ -29,39 +32,72 @@ def mask_iou(prediction: Mask, reference: Mask) -> float:
     return int((prediction & reference).sum()) / union if union else 1.0
 
 
+class Area(NamedTuple):
+    """A region of an image.
+
+    Attributes:
+        polygons: each three corners or more, x, y in 0–1 of the image's width and height.
+        masks: COCO run lengths, over ``size``.
+        size: height and width that the region is known in; None where it is known as polygons alone.
+    """
+
+    polygons: Sequence[Sequence[Sequence[float]]]
+    masks: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+
+    def draw(self, height: int, width: int) -> Mask:
+        """The region as a mask of its own ``size``, or of this one if it has none."""
+        height, width = self.size or (height, width)
+        mask = fill(self.polygons, height, width)
+        for text in self.masks:
+            mask |= decode_mask(text, height, width)
+        return mask
+
+
 def rasterise(polygons: Sequence[Sequence[Sequence[float]]], height: int = SIDE, width: int = SIDE) -> Mask:
     """Mask of polygons with corners (x, y) in 0–1 of the image's width and height.
 
     A pixel is inside where its centre is, by the even-odd rule within a polygon; polygons add up.
     """
-    mask = np.zeros((height, width), dtype=np.bool_)
-    x = (np.arange(width) + 0.5) / width
-    y = ((np.arange(height) + 0.5) / height)[:, None]
-    for polygon in polygons:
-        inside = np.zeros_like(mask)
-        for (x0, y0), (x1, y1) in zip(polygon, [*polygon[1:], polygon[0]], strict=True):
-            if y0 != y1:
-                crosses = (y0 <= y) != (y1 <= y)
-                inside ^= crosses & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
-        mask |= inside
-    return mask
+    return fill(polygons, height, width)
 
 
-def polygons_of(value: Any, extra: Mapping[str, Any]) -> list[list[list[float]]] | None:
-    """A list of polygons, each a list of at least three [x, y] in 0–1; a text must be such JSON or "none"."""
+def area_of(value: Any, extra: Mapping[str, Any]) -> Area | None:
+    """A region from polygons, boxes or masks.
+
+    Understood are lists of polygons, each at least three [x, y] in 0–1, and of objects with a ``polygon``, a ``box``
+    [x1, y1, x2, y2] in 0–1, or a ``mask`` (COCO run lengths) and its ``size`` (height, width); an object with a mask
+    is not read further. A text is read in the row's ``dialect``; without one it must be such JSON, or "none".
+    """
+    if isinstance(value, str) and extra.get("dialect"):
+        value = read_places(value, extra, "polygon")
     if isinstance(value, str):
         if value.strip().strip(".").lower() == "none":
-            return []
+            return Area(())
         try:
             value = json.loads(value)
         except json.JSONDecodeError:
             return None
     if not isinstance(value, list):
         return None
-    for polygon in value:
-        if not isinstance(polygon, list) or len(polygon) < 3 or not all(map(_is_point, polygon)):
-            return None
-    return value
+    masked = [item for item in value if isinstance(item, dict) and item.get("mask")]
+    sizes = {tuple(item.get("size") or ()) for item in masked}
+    polygons = [_corners(item) if isinstance(item, dict) else item for item in value if item not in masked]
+    if not all(map(_is_polygon, polygons)) or not all(len(size) == 2 for size in sizes) or len(sizes) > 1:
+        return None
+    return Area(polygons, tuple(item["mask"] for item in masked), sizes.pop() if sizes else None)
+
+
+def _corners(item: Mapping[str, Any]) -> Any:
+    box = item.get("box")
+    if isinstance(box, list) and len(box) == 4:
+        left, top, right, bottom = box
+        return [[left, top], [right, top], [right, bottom], [left, bottom]]
+    return item.get("polygon")
+
+
+def _is_polygon(polygon: Any) -> bool:
+    return isinstance(polygon, list) and len(polygon) >= 3 and all(map(_is_point, polygon))
 
 
 def _is_point(point: Any) -> bool:
@@ -69,11 +105,14 @@ def _is_point(point: Any) -> bool:
 
 
 def _score(pairs: Pairs, settings: Settings) -> Scores:
-    answers, targets = answers_and_targets(pairs, polygons_of)
+    answers, targets = answers_and_targets(pairs, area_of)
     overlap = np.zeros((len(pairs), 2))
-    for row, (answer, target) in enumerate(zip(answers, targets, strict=True)):
-        if answer is not None:
-            prediction, reference = rasterise(answer), rasterise(target)
+    for row, (answer, target, extra) in enumerate(zip(answers, targets, pairs.extras, strict=True)):
+        if not asks_for(extra, "polygon"):
+            overlap[row] = np.nan
+        elif answer is not None:
+            reference = target.draw(SIDE, SIDE)
+            prediction = answer.draw(*reference.shape)
             overlap[row] = dice(prediction, reference), mask_iou(prediction, reference)
     return Scores(
         {"dice": overlap[:, 0], "mask_iou": overlap[:, 1]},
@@ -81,14 +120,13 @@ def _score(pairs: Pairs, settings: Settings) -> Scores:
     )
 
 
+_DEFINITION = f"{{}} of masks at the true mask's size, {SIDE}x{SIDE} where it is polygons (both empty = 1), mean"
 MASKS = Metric(
     name="masks",
     columns=(Column("dice"), Column("mask_iou")),
     statistics=(
-        Statistic("dice", "Dice", f"dice of {SIDE}x{SIDE} masks (both empty = 1), mean", "higher", ("dice",)),
-        Statistic(
-            "mask_iou", "Mask IoU", f"IoU of {SIDE}x{SIDE} masks (both empty = 1), mean", "higher", ("mask_iou",)
-        ),
+        Statistic("dice", "Dice", _DEFINITION.format("dice"), "higher", ("dice",)),
+        Statistic("mask_iou", "Mask IoU", _DEFINITION.format("IoU"), "higher", ("mask_iou",)),
     ),
     score=_score,
 )

@@ -1,6 +1,8 @@
 """Questions about images or texts: exact match, token F1 and token recall, and accuracy of closed questions.
 
-Texts are normalised as in extractive question answering: lower case, no punctuation, no articles.
+Texts are normalised as in extractive question answering: lower case, no punctuation, no articles. Where a row has
+options, the answer is what its text names of them, and is right where that is exactly what is right. Where it has
+several accepted answers (``target`` is a list) and no options, each score is against the one that is met best.
 """
 
 from __future__ import annotations
@@ -8,14 +10,14 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from instruct.evaluation.metric import Column, Metric, Scores, Settings, Statistic
 from instruct.evaluation.pairs import Pairs
-from instruct.evaluation.tasks.answers import choice_of, options_of, yes_no_of
+from instruct.evaluation.tasks.answers import labels_of, options_of, yes_no_of
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -41,28 +43,50 @@ def token_overlap(prediction: str, reference: str) -> tuple[float, float]:
     return 2 * shared / (len(ours) + len(theirs)), shared / len(theirs)
 
 
-def _closed(prediction: str, reference: str, extra: Mapping[str, Any]) -> float:
-    """Is a closed question answered rightly? NaN for an open one."""
-    if options_of(extra):
-        target = choice_of(reference, extra)
-        return float(target is not None and choice_of(prediction, extra) == target)
+def _closed(said: str, reference: str, extra: Mapping[str, Any]) -> float:
+    """Is a yes/no question answered rightly? NaN for an open one."""
     if " ".join(answer_tokens(reference)) in ("yes", "no"):
-        return float(yes_no_of(prediction, extra) == yes_no_of(reference, extra))
+        return float(yes_no_of(said, extra) == yes_no_of(reference, extra))
     return float("nan")
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
+
+
+def _open(said: str, accepted: Sequence[str], extra: Mapping[str, Any]) -> tuple[float, ...]:
+    """Scores against the accepted answer that is met best, each on its own; an empty answer is wrong."""
+    if not said:
+        return 0.0, 0.0, 0.0, max(_closed(said, true, extra) for true in accepted)
+    rows = [(exact_match(said, true), *token_overlap(said, true), _closed(said, true, extra)) for true in accepted]
+    return tuple(map(max, zip(*rows, strict=True)))
+
+
+def _chosen(said: frozenset[str] | None, right: frozenset[str] | None) -> tuple[float, ...]:
+    """Scores of the options chosen: exact and closed for the right set, words for what the options have in common."""
+    if said is None or right is None:
+        return 0.0, 0.0, 0.0, 0.0
+    exact = float(said == right)
+    overlap = token_overlap(" ".join(sorted(said)), " ".join(sorted(right)))
+    return exact, *overlap, exact
 
 
 def _score(pairs: Pairs, settings: Settings) -> Scores:
     table = np.empty((len(pairs), 4))
+    unread = 0
     for row, (prediction, reference, extra) in enumerate(
         zip(pairs.predictions, pairs.texts, pairs.extras, strict=True)
     ):
-        target, answer = extra.get("target"), extra.get("answer", prediction)
-        true = reference if target is None else str(target)
-        said = "" if answer is None else str(answer)
-        # An empty answer is wrong even where the normalised truth has no words.
-        overlap = token_overlap(said, true) if said else (0.0, 0.0)
-        table[row] = exact_match(said, true) if said else 0.0, *overlap, _closed(said, true, extra)
-    return Scores({name: table[:, place] for place, name in enumerate(_NAMES)})
+        target, answer = extra.get("target"), extra.get("answer", prediction or None)
+        true = reference if target is None else target
+        if options_of(extra):
+            said = None if answer is None else labels_of(answer, extra)
+            unread += said is None
+            table[row] = _chosen(said, labels_of(true, extra))
+        else:
+            unread += answer is None
+            table[row] = _open("" if answer is None else str(answer), _texts(true) or [""], extra)
+    return Scores({name: table[:, place] for place, name in enumerate(_NAMES)}, {"unparsed_answers": unread})
 
 
 _NAMES = ("vqa_exact", "vqa_f1", "vqa_recall", "vqa_closed")

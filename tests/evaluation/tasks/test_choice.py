@@ -27,14 +27,17 @@ CODES = st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 3)), min_size=1, m
         ("A", "frontal view"),
         ("(b)", "lateral view"),
         ("B. Lateral view", "lateral view"),
-        ("b) I think", "lateral view"),
+        ("B) I think", "lateral view"),
+        ("The answer is B", "lateral view"),
+        ("It is a frontal view of the chest", "frontal view"),
+        ("Frontal view or lateral view", None),
         ("C", None),
         ("A frontal one", None),
         ("", None),
         (3, None),
     ],
 )
-def test_choice_is_an_option_or_its_letter(text, expected):
+def test_choice_is_read_by_the_menu(text, expected):
     assert choice_of(text, OPTIONS) == expected
 
 

@@ -43,6 +43,12 @@ def test_labels_of_text_and_lists():
     assert labels_of("none", {"options": ["edema", "none"]}) == {"none"}
     assert labels_of("No finding", {}) == frozenset()
     assert labels_of("gout", {"options": ["edema"]}) is None
+    assert labels_of(["gout", "edema"], {"options": ["edema"]}) is None
+    assert labels_of("(A) Edema\n(C) Lung, upper", {"options": ["Edema", "none", "Lung, upper"]}) == {
+        "edema",
+        "lung, upper",
+    }
+    assert labels_of("B, A", {"options": ["Edema", "Effusion"]}) == {"edema", "effusion"}
     assert labels_of(3, {}) is None
 
 

@@ -5,8 +5,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import f1_score, jaccard_score
 
+from instruct.errors import DataError
 from instruct.evaluation import evaluate, make_pairs
-from instruct.evaluation.tasks.masks import dice, mask_iou, polygons_of, rasterise
+from instruct.evaluation.tasks.masks import area_of, dice, mask_iou, rasterise
+from instruct.regions import encode_mask
 
 HALF = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
 
@@ -43,8 +45,8 @@ def test_rasterise_counts_pixel_centres():
 
 
 @pytest.mark.parametrize("value", ["left lung", "[[[0,0],[1,1]]]", "[[[0,0],[1,1],[2]]]", "3", [["x", "y", "z"]]])
-def test_unreadable_polygons(value):
-    assert polygons_of(value, {}) is None
+def test_unreadable_areas(value):
+    assert area_of(value, {}) is None
 
 
 def test_masks_of_examples():
@@ -56,3 +58,27 @@ def test_masks_of_examples():
     assert report.result("mask_iou").value == 0.5
     assert report.parts[0].counts["unparsed_answers"] == 1
     assert np.isfinite(report.parts[0].columns["dice"]).all()
+
+
+def test_true_masks_are_met_at_their_own_size_by_polygons_or_boxes():
+    mask = np.zeros((40, 60), bool)
+    mask[10:20, 30:60] = True
+    other = np.zeros((40, 60), bool)
+    other[30:, :6] = True
+    target = [{"mask": encode_mask(one), "size": [40, 60]} for one in (mask, other)]
+    extras = [{"task": "Pneumothorax Segmentation", "dialect": "unit", "target": target}] * 3
+    answers = ["[[0.5, 0.25], [1, 0.25], [1, 0.5], [0.5, 0.5]] [[0, 0.75], [0.1, 0.75], [0.1, 1], [0, 1]]"]
+    answers += ["[0.5, 0.25, 1, 0.5] [0, 0.75, 0.1, 1]", "[[0.5, 0.25], [1, 0.25], [1, 0.5], [0.5, 0.5]]"]
+    pairs = make_pairs(list("abc"), answers, [None] * 3, extras)
+    part = evaluate(pairs, metrics="masks", resamples=1).parts[0]
+    assert part.columns["dice"].tolist() == [1, 1, pytest.approx(600 / 660)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"dialect": "klingon"}, "dialect is 'klingon'; expected one of"), ({"dialect": "pixels"}, "needs the field 'size'")],
+)
+def test_a_dialect_that_cannot_be_read(fields, message):
+    pairs = make_pairs(["a"], ["[1, 2, 3, 4]"], [None], [{"target": [HALF], **fields}])
+    with pytest.raises(DataError, match=message):
+        evaluate(pairs, metrics="masks")

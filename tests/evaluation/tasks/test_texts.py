@@ -36,9 +36,24 @@ def test_vqa_open_and_closed_questions():
     report = evaluate(pairs, metrics="vqa")
     assert report.result("vqa_closed").value == pytest.approx(2 / 4)
     assert report.result("vqa_closed").n_scored == 4
-    assert report.result("vqa_exact").value == 0
-    assert report.result("vqa_recall").value == pytest.approx((1 + 2 / 3 + 0 + 0 + 0) / 5)
+    assert report.result("vqa_exact").value == pytest.approx(1 / 5)
+    assert report.result("vqa_recall").value == pytest.approx((1 + 2 / 3 + 1 + 0 + 0) / 5)
     assert report.result("vqa_f1").n_scored == 5
+    assert report.parts[0].counts == {"unparsed_answers": 2}
+
+
+def test_vqa_with_several_right_options_or_several_accepted_answers():
+    extras = [
+        {"options": ["left", "right", "no, none"], "target": ["left", "no, none"]},
+        {"options": ["left", "right", "no, none"], "target": ["left", "no, none"]},
+        {"target": ["the left base", "base"]},
+        {"target": ["yes", "not seen"]},
+    ]
+    pairs = make_pairs(list("abcd"), ["(A) left\n(C) no, none", "left", "Base.", "no"], [None] * 4, extras)
+    part = evaluate(pairs, metrics="vqa").parts[0]
+    assert part.columns["vqa_exact"].tolist() == [1, 0, 1, 0]
+    assert part.columns["vqa_f1"].tolist() == [1, pytest.approx(0.5), 1, 0]
+    assert part.columns["vqa_closed"][:2].tolist() == [1, 0]
 
 
 def test_entities_by_hand_and_by_text():
