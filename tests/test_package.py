@@ -16,7 +16,7 @@ pytest.importorskip("hatchling", reason="hatchling builds the wheel; it comes wi
 USE = """
 import json, sys
 import instruct
-from instruct.prompts.template import find_template
+from instruct.prompts.source import find_template
 from instruct.resources import shipped
 from instruct.reports.count_table import published
 from instruct.specs.recipe import load_recipe

@@ -17,7 +17,8 @@ from instruct.build.files import writing
 from instruct.build.schema import shard_schema
 from instruct.digest import digest_code, digest_json
 from instruct.prompts.render import Fault, Rendered, choose_variants, render_records
-from instruct.prompts.template import CompiledTemplate, TemplateSource, compile_template
+from instruct.prompts.source import TemplateSource
+from instruct.prompts.template import CompiledTemplate, compile_template
 from instruct.specs.records import CONTRACT_NAMES, VARIANT_HASH, namespaces
 
 # Records rendered together, and rows of a record batch in the shard: enough to forget the cost of a call, few enough
@@ -26,8 +27,10 @@ _BATCH_ROWS = 2000
 _CODE = tuple(
     f"instruct.{name}"
     for name in (
-        "build.job", "build.schema", "polygons", "prompts.conversation", "prompts.dialect", "prompts.filters",
-        "prompts.language", "prompts.marks", "prompts.menu", "prompts.notation", "prompts.render", "prompts.template",
+        "build.job", "build.schema", "polygons", "prompts.conversation", "prompts.dialect", "prompts.environment",
+        "prompts.filters",
+        "prompts.language", "prompts.marks", "prompts.menu", "prompts.notation", "prompts.render",
+        "prompts.template",
         "regions", "specs.records",
     )
 )  # fmt: skip

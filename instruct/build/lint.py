@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ import pyarrow as pa
 from instruct.errors import SpecError
 from instruct.prompts.language import Turn, Variant
 from instruct.prompts.render import render_records
-from instruct.prompts.template import CompiledTemplate, compile_template, find_template
+from instruct.prompts.source import find_template
+from instruct.prompts.template import CompiledTemplate, compile_template
 from instruct.sources import get_source
 from instruct.specs.records import CONTRACT, RecordQueries
 from instruct.specs.task_spec import TaskEntry
@@ -56,17 +56,18 @@ def lint(entries: Sequence[TaskEntry], template_folders: Sequence[Path] = ()) ->
             except SpecError as error:
                 templates[name] = None
                 problems += [f"{problem} (wanted at {entry.place('template')})" for problem in error.problems]
-    for _, group in groupby(entries, key=lambda entry: entry.file.path):
-        tasks = list(group)
-        with bare_queries(tasks[0]) as queries:
-            for entry in tasks:
+    if entries:
+        with bare_queries(entries) as queries:
+            for entry in entries:
                 problems += lint_task(entry, queries, templates[entry.task.template])
     return list(dict.fromkeys(problems))
 
 
-def bare_queries(entry: TaskEntry) -> RecordQueries:
-    """The queries of a task's spec over empty tables: enough to bind them."""
-    return RecordQueries(get_source(entry.spec.source), reads=[get_source(name) for name in entry.spec.reads])
+def bare_queries(entries: Sequence[TaskEntry]) -> RecordQueries:
+    """The queries of some tasks over empty tables: enough to bind them."""
+    names = dict.fromkeys(name for entry in entries for name in (entry.spec.source, *entry.spec.reads))
+    first, *others = [get_source(name) for name in names]
+    return RecordQueries(first, reads=others)
 
 
 def lint_task(entry: TaskEntry, queries: RecordQueries, template: CompiledTemplate | None) -> list[str]:

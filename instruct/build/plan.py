@@ -18,7 +18,8 @@ from instruct.build.selection import Selection, image_folders, select
 from instruct.build.tables import SourceTables
 from instruct.errors import SpecError
 from instruct.images.folder import ImageFolder
-from instruct.prompts.template import CompiledTemplate, compile_template, find_template
+from instruct.prompts.source import find_template
+from instruct.prompts.template import CompiledTemplate, compile_template
 from instruct.sources import get_source
 from instruct.specs.recipe import Recipe
 from instruct.specs.records import RecordQueries
@@ -140,7 +141,7 @@ def _plan_spec(
     output: OutputFolder,
 ) -> Iterator[PlannedTask]:
     recipe = selection.recipe
-    with bare_queries(entries[0]) as empty:
+    with bare_queries(entries) as empty:
         problems = [problem for entry in entries for problem in lint_task(entry, empty, templates[entry.task.template])]
     if problems:
         raise SpecError(problems)

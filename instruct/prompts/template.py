@@ -1,4 +1,4 @@
-"""Templates: found by name, parsed, checked, and compiled so that a whole batch renders in one call.
+"""Templates: checked, and compiled so that a whole batch renders in one call.
 
 Jinja calls cost far more than the text they give. So the loop over the records is put *inside* the template: the
 compiled form is one function that takes rows and yields text, the record's columns being its local variables.
@@ -7,163 +7,21 @@ compiled form is one function that takes rows and yields text, the record's colu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
-from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta, nodes
-from jinja2.environment import TemplateModule
-from jinja2.loaders import DictLoader
-from jinja2.runtime import LoopContext, Macro
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import Template, TemplateSyntaxError, meta, nodes
 
-from instruct.digest import digest_json
 from instruct.errors import SpecError
-from instruct.prompts.dialect import region_filters
-from instruct.prompts.filters import FILTERS
-from instruct.prompts.language import ConversationExtension, Declarations, Variant
+from instruct.prompts.environment import TemplateEnvironment
+from instruct.prompts.language import Declarations, Variant
 from instruct.prompts.marks import END, MAX_IMAGES, ROLES, image_mark
-from instruct.resources import shipped
+from instruct.prompts.source import TemplateSource, parse_template
 
-SUFFIX = ".jinja"
 # Names a template may use beside the record's columns.
 _GIVEN = frozenset({"images", "image_count"})
 _VARIANT = "_variant"
-
-
-class TemplateEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja without a way out: no attributes of Python objects, no undefined names, no growth by operators."""
-
-    intercepted_binops = frozenset(["*", "**", "%"])
-
-    def __init__(self, sources: Mapping[str, str], dialect: str = "thousand") -> None:
-        super().__init__(
-            loader=DictLoader(sources),
-            undefined=StrictUndefined,
-            extensions=[ConversationExtension],
-            trim_blocks=True,
-            lstrip_blocks=True,
-            autoescape=False,
-        )
-        self.filters = {name: self.filters[name] for name in _SAFE_FILTERS} | FILTERS | region_filters(dialect)
-        self.globals = {"range": self.globals["range"]}
-
-    def call(self, context: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: D102 - the sandbox's own
-        if type(obj) is Macro:  # a template's own text, which needs no examination at every call
-            kwargs.pop("_loop_vars", None)
-            kwargs.pop("_block_vars", None)
-            return obj(*args, **kwargs)
-        return super().call(context, obj, *args, **kwargs)
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Whether a name behind a dot may be read: those of a loop and of an imported file; values have none."""
-        return isinstance(obj, LoopContext | TemplateModule) and super().is_safe_attribute(obj, attr, value)
-
-    def wrap_str_format(self, value: Any) -> None:
-        """Keep no special door open for ``str.format``, which pads to any width."""
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Multiply and divide numbers only: a text times a number, or padded to one, could fill the memory."""
-        if operator == "**":
-            raise TypeError("operator ** is not for templates")
-        if isinstance(left, str | list | tuple) or isinstance(right, str | list | tuple):
-            raise TypeError(f"operator {operator} is for numbers")
-        return super().call_binop(context, operator, left, right)
-
-
-_SAFE_FILTERS = (
-    "capitalize", "default", "first", "float", "int", "join", "last", "length", "list", "lower", "replace", "reverse",
-    "round", "sort", "string", "title", "trim", "unique", "upper", "map", "select", "reject",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class TemplateSource:
-    """A template's text and that of everything it includes or imports: all that decides its rendering.
-
-    Attributes:
-        name: name of the template, without suffix.
-        path: its file, for messages.
-        texts: file names and their texts, the template's own first.
-    """
-
-    name: str
-    path: str
-    texts: tuple[tuple[str, str], ...]
-
-    @property
-    def digest(self) -> str:
-        """Digest of the texts."""
-        return digest_json(dict(self.texts))
-
-
-def find_template(name: str, folders: Sequence[Path] = ()) -> TemplateSource:
-    """Read a template and what it includes.
-
-    Args:
-        name: name without suffix.
-        folders: folders looked in before the shipped ``templates/``.
-
-    Raises:
-        SpecError: there is no such template, or it includes one that is missing or named by an expression.
-    """
-    search = [*folders, shipped("templates")]
-    texts: dict[str, str] = {}
-    paths: dict[str, str] = {}
-    environment = TemplateEnvironment({})
-
-    def read(file: str, wanted_by: str) -> None:
-        if Path(file).name != file:
-            raise SpecError(f"{wanted_by}: {file!r} must be the name of a file in a folder of templates, not a path")
-        for folder in search:
-            if (folder / file).is_file():
-                break
-        else:
-            places = ", ".join(str(folder) for folder in search)
-            raise SpecError(f"{wanted_by}: there is no template {file!r} in {places}")
-        paths[file] = str(folder / file)
-        if folder in folders and not (folder / file).resolve().is_relative_to(folder.resolve()):
-            raise SpecError(f"{paths[file]}:1:1: is a link that leads out of its folder of templates; put a copy there")
-        try:
-            texts[file] = (folder / file).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"{folder / file}:1:1: cannot be read: {error}") from None
-        tree = _parse(environment, texts[file], paths[file])
-        for node in tree.find_all((nodes.Include, nodes.Extends, nodes.Block)):
-            raise SpecError(
-                f"{paths[file]}:{node.lineno}:1: include, extends and block are not for templates;"
-                ' share text with {% from "file.jinja" import macro %}'
-            )
-        for node in tree.find_all((nodes.Import, nodes.FromImport)):
-            assert isinstance(node, nodes.Import | nodes.FromImport)
-            where = f"{paths[file]}:{node.lineno}:1"
-            if not isinstance(node.template, nodes.Const) or not isinstance(node.template.value, str):
-                raise SpecError(f"{where}: an import must name its file as a plain text")
-            if node.template.value not in texts:
-                read(node.template.value, where)
-
-    read(name + SUFFIX, f"template {name}")
-    return TemplateSource(name, paths[name + SUFFIX], tuple(texts.items()))
-
-
-def _parse(environment: TemplateEnvironment, text: str, path: str) -> nodes.Template:
-    try:
-        tree = environment.parse(text)
-    except TemplateSyntaxError as error:
-        raise SpecError(f"{path}:{error.lineno}:1: {error.message}") from None
-    for kind, node_type, known in (
-        ("filter", nodes.Filter, environment.filters),
-        ("test", nodes.Test, environment.tests),
-    ):
-        for node in tree.find_all(node_type):
-            if node.name not in known:
-                near = get_close_matches(node.name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(known))}"
-                raise SpecError(f"{path}:{node.lineno}:1: there is no {kind} {node.name!r}{hint}")
-    return tree
 
 
 class CompiledTemplate:
@@ -180,7 +38,7 @@ class CompiledTemplate:
     def __init__(self, source: TemplateSource, dialect: str = "thousand") -> None:
         self.source = source
         self._environment = TemplateEnvironment(dict(source.texts), dialect)
-        tree = _parse(self._environment, source.texts[0][1], source.path)
+        tree = parse_template(self._environment, source.texts[0][1], source.path)
         self._setup: list[nodes.Node] = []
         self.declarations = Declarations()
         self.variants: list[Variant] = []
@@ -238,7 +96,8 @@ class CompiledTemplate:
 
     def all_names(self, body: Iterable[nodes.Node]) -> set[str]:
         """Every name that some statements read and do not set themselves."""
-        return set(meta.find_undeclared_variables(self._tree(list(body))))
+        names = [name for node in body for name in node.find_all(nodes.Name)]
+        return {name.name for name in names if name.ctx == "load"} - {name.name for name in names if name.ctx != "load"}
 
     @property
     def weights(self) -> list[int]:

@@ -88,14 +88,14 @@ _SHUFFLED = (
 
 
 class RecordQueries:
-    """The record queries of one source, over the tables of that source and of those it reads, or over none.
+    """Record queries over the tables of some sources, or over none.
 
-    Each source's tables are a schema of their own, ``mimic_cxr.images``; those of the source itself need no prefix.
+    Each source's tables are a schema of their own, ``mimic_cxr.images``; those of a task's own source need no prefix.
 
     Args:
-        source: the source.
+        source: a source.
         tables: source name to its tables; None binds queries against empty ones.
-        reads: other sources whose tables the queries use.
+        reads: more sources.
         seed: the recipe's seed.
         mentions_change: the recipe's rule for ``mentions_change``.
     """
@@ -122,9 +122,7 @@ class RecordQueries:
                 run(f"CREATE VIEW {held.name}.{name} AS SELECT * FROM main.{held.name}__{name}")
             for name, view in held.views.items():
                 run(f"CREATE VIEW {held.name}.{name} AS {view.sql}")
-        run(f"SET schema = '{source.name}'")
-        for macro in macros(seed, mentions_change):
-            run(f"CREATE MACRO {macro.signature} AS ({macro.body})")
+        run("; ".join(f"CREATE MACRO {macro.signature} AS ({macro.body})" for macro in macros(seed, mentions_change)))
         run("SET enable_external_access = false")
         run("SET lock_configuration = true")
 
@@ -140,6 +138,7 @@ class RecordQueries:
         Raises:
             SpecError: the query does not bind; the message carries the line of the spec.
         """
+        self._connection.execute(f"SET schema = '{entry.spec.source}'")
         if entry.config not in self._columns:
             self._columns[entry.config] = self._bind(entry)
         return self._columns[entry.config]
@@ -165,6 +164,15 @@ class RecordQueries:
         """What of the record contract a task's query does not meet; empty if all is well."""
         columns = self.columns(entry)
         problems = []
+        named = {
+            name.partition(".")[0]
+            for name in self._connection.get_table_names(_query(entry), qualified=True)
+            if "." in name
+        }
+        for source in sorted(named - {entry.spec.source, *entry.spec.reads}):
+            problems.append(
+                f"{_line(entry, 1)}: {entry.name}: the query uses tables of {source!r}; list it under reads"
+            )
         for name, kind, _, required, meaning in CONTRACT:
             given = columns.get(name)
             if given is None and required:

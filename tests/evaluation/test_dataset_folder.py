@@ -1,6 +1,7 @@
 """Predictions against a dataset folder: every row of the demo, in every dialect, is read back as it was asked for."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -84,7 +85,9 @@ def build(made_up, tmp_path_factory):
         if dialect not in folders:
             recipe = load_recipe("all", [f"dialect={dialect}", "variants=all"])
             # Rad-ReStruct alone has more examples than all others together; one variant of them has every form.
-            names = [name for name in recipe.sources if name != "rad_restruct"] if dialect == "thousand" else WITH_PLACES
+            names = (
+                [name for name in recipe.sources if name != "rad_restruct"] if dialect == "thousand" else WITH_PLACES
+            )
             sources = {name: SourceChoice() for name in names}
             folders[dialect] = tmp_path_factory.mktemp("built") / dialect
             build_dataset(recipe.model_copy(update={"sources": sources}), folders[dialect], data_root=made_up)
@@ -148,16 +151,16 @@ def test_right_places_are_read_back_within_the_dialects_error(build, jsonl, dial
     for part in report.parts:
         for row, study in enumerate(part.ids):
             regions = known[(*part.group, study)]
-            least = {
-                "box_best_iou": least_iou(regions, dialect),
-                "box_matched_iou": least_iou(regions, dialect),
-                "dice": least_dice(regions, dialect),
-            }
-            for name, column in part.columns.items():
-                if name in least and np.isfinite(column[row]):
-                    assert column[row] >= least[name] - 1e-9, (part.group, study, name)
-                    checked[name] += bool(regions)
+            for name in checked:
+                column = part.columns.get(name)
+                if regions and column is not None and np.isfinite(column[row]):
+                    least = least_dice(json.dumps(regions), dialect) if name == "dice" else least_iou(regions, dialect)
+                    assert column[row] >= least - 1e-9, (part.group, study, name)
+                    checked[name] += 1
     assert min(checked.values()) > 5
+    # Of masks as thin as these the bound allows much; what is lost in truth is little.
+    dice = [value for part in report.parts for value in part.columns.get("dice", ()) if np.isfinite(value)]
+    assert min(dice) > (0.8 if dialect == "tags" else 0.95)
 
 
 def least_iou(regions, dialect):
@@ -170,15 +173,13 @@ def least_iou(regions, dialect):
         x, y = 2 * (share + pixels / width), 2 * (share + pixels / height)
         inner = max(x2 - x1 - x, 0) * max(y2 - y1 - y, 0)
         found.append(inner / ((x2 - x1 + x) * (y2 - y1 + y)))
-    return np.mean(found) if found else 1
+    return np.mean(found)
 
 
+@cache
 def least_dice(regions, dialect):
     """Least Dice where every pixel changes that polygons may change: those close enough to the edge."""
-    masks = [decode_mask(region["mask"], *region["size"]) for region in regions if region["mask"]]
-    if not masks:
-        return 1
-    mask = np.any(masks, axis=0)
+    mask = np.any([decode_mask(region["mask"], *region["size"]) for region in json.loads(regions)], axis=0)
     share, pixels = ERRORS[dialect]
     side = max(mask.shape)
     moved = np.hypot(*(share * length + pixels for length in mask.shape))
@@ -284,7 +285,9 @@ def test_ids_that_the_folder_does_not_hold(build, jsonl):
     strangers = [{"id": f"nobody-{number}", "prediction": "x"} for number in range(7)]
     with pytest.raises(DataError, match=r"7 predictions have no example in .*: 'nobody-0', .*'nobody-4' …\. Every"):
         evaluate(jsonl([line, *strangers]), folder)
-    with pytest.raises(DataError, match=r"file.jsonl:1: 1 prediction has no example in .* Phrase Grounding / .* / test"):
+    with pytest.raises(
+        DataError, match=r"file.jsonl:1: 1 prediction has no example in .* Phrase Grounding / .* / test"
+    ):
         evaluate(jsonl([{**line, "split": "test"}]), folder)
 
 
@@ -301,7 +304,7 @@ def test_an_id_of_several_examples_needs_its_task(build, jsonl):
 def test_predictions_of_another_build_are_refused(build, jsonl):
     examples = [e for e in examples_of(build("unit")) if e["task"] == "Phrase Grounding"]
     lines = [{**line, "reference": line["prediction"]} for line in lines_of(examples)]
-    assert evaluate(jsonl(lines), build("unit"), resamples=2).result("acc50", lines[0]["task"]).value == 1
+    assert_perfect(evaluate(jsonl(lines), build("unit"), resamples=2))
     with pytest.raises(DataError, match="made with another build"):
         evaluate(jsonl(lines), build("tags"))
 

@@ -16,11 +16,11 @@ def test_every_command_of_the_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = PAGE.read_text(encoding="utf-8")
     files = re.findall(r"^`(\S+\.jsonl)`:\n\n```jsonl\n(.*?)```", page, re.MULTILINE | re.DOTALL)
-    assert len(files) == 3
+    assert len(files) == 4
     for name, text in files:
         Path(name).write_text(text, encoding="utf-8")
     commands = re.findall(r"^\$ cxr-instruct (.*)$", page, re.MULTILINE)
-    assert len(commands) == 7
+    assert len(commands) == 9
     for command in commands:
         outcome = CliRunner().invoke(cli, shlex.split(command), catch_exceptions=False)
         assert outcome.exit_code == 0, command

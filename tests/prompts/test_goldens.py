@@ -16,7 +16,8 @@ import pyarrow as pa
 import pytest
 
 from instruct.prompts.render import render_records
-from instruct.prompts.template import CompiledTemplate, compile_template, find_template
+from instruct.prompts.source import find_template
+from instruct.prompts.template import CompiledTemplate, compile_template
 from instruct.regions import encode_mask
 from instruct.resources import shipped
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from instruct.errors import SpecError
-from instruct.prompts.template import CompiledTemplate, compile_template, find_template
+from instruct.prompts.source import find_template
+from instruct.prompts.template import CompiledTemplate, compile_template
 from instruct.resources import shipped
 
 from .toolbox import answers, compiled, faults, one_variant, prompts, render, write

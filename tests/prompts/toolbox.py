@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from instruct.prompts.render import Rendered, render_records
-from instruct.prompts.template import CompiledTemplate, find_template
+from instruct.prompts.source import find_template
+from instruct.prompts.template import CompiledTemplate
 
 
 def write(folder: Path, **files: str) -> Path:

@@ -76,7 +76,10 @@ def test_true_masks_are_met_at_their_own_size_by_polygons_or_boxes():
 
 @pytest.mark.parametrize(
     ("fields", "message"),
-    [({"dialect": "klingon"}, "dialect is 'klingon'; expected one of"), ({"dialect": "pixels"}, "needs the field 'size'")],
+    [
+        ({"dialect": "klingon"}, "dialect is 'klingon'; expected one of"),
+        ({"dialect": "pixels"}, "needs the field 'size'"),
+    ],
 )
 def test_a_dialect_that_cannot_be_read(fields, message):
     pairs = make_pairs(["a"], ["[1, 2, 3, 4]"], [None], [{"target": [HALF], **fields}])

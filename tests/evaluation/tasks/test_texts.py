@@ -114,3 +114,14 @@ def test_numbers_after_colons_win():
     assert numbers_of(True, {}) is None
     assert numbers_of([1, 2], {}) == (1, 2)
     assert numbers_of("none", {}) is None
+
+
+def test_relations_that_nobody_has_or_gives_have_no_score():
+    pairs = make_pairs(["a"], ['[["clear", "OBS"]]'], ['[["clear", "OBS"]]'])
+    report = evaluate(pairs, metrics="ner")
+    assert report.result("entity_f1").value == 1
+    assert report.result("relation_f1").value is None
+    assert "n/a (undefined for these answers)" in report.markdown()
+    said = '{"entities": [], "relations": [["a", "b", "at"]]}'
+    report = evaluate(make_pairs(["a"], [said], ['[["clear", "OBS"]]']), metrics="ner")
+    assert [report.result(f"relation_{name}").value for name in ("precision", "recall", "f1")] == [0, 0, 0]
