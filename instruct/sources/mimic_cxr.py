@@ -167,9 +167,7 @@ def _labels(path: Path, studies: pa.Array) -> pa.Array:
     names = pa.DictionaryArray.from_arrays(
         np.tile(np.arange(len(LABELS), dtype=np.int32), len(taken)), pa.array(LABELS)
     ).cast(_text)
-    entries = pa.StructArray.from_arrays(
-        [names, pa.array(values, pa.float64(), from_pandas=True)], fields=list(_LABEL)
-    )
+    entries = pa.StructArray.from_arrays([names, pa.array(values, pa.float64(), from_pandas=True)], fields=list(_LABEL))
     offsets = np.append(0, np.cumsum(labelled * len(LABELS)))
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), entries, mask=pa.array(~labelled))
 

@@ -39,9 +39,7 @@ IMAGES = Table(
                 f"place of the view in the order {', '.join(VIEWS)}, from 0; then other views; blank last",
                 False,
             ),
-            column(
-                "position", pa.int32(), "place among its study's images by view_rank, then dicom_id, from 1", False
-            ),
+            column("position", pa.int32(), "place among its study's images by view_rank, then dicom_id, from 1", False),
             column("date", pa.date32(), "StudyDate; shifted to 2100-2200, the same shift for a patient's studies"),
             column("time", pa.float64(), "StudyTime in seconds of the day"),
             column("height", pa.int32(), "Rows: height in pixels"),

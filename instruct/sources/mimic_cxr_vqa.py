@@ -95,9 +95,7 @@ def _batch(records: Sequence[dict[str, Any]], split: str, path: Path, name: str,
         texts["semantic_type"],
         texts["content_type"],
         texts["template"],
-        pc.binary_join_element_wise(
-            name, pa.array(range(before + 1, before + count + 1), pa.int64()).cast(_text), ":"
-        ),
+        pc.binary_join_element_wise(name, pa.array(range(before + 1, before + count + 1), pa.int64()).cast(_text), ":"),
     ]
     return pa.record_batch(columns, schema=QUESTIONS.schema)
 
@@ -116,9 +114,7 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array | None:
     return None if array.null_count else array
 
 
-_OBTAIN = (
-    "Sign the agreement of mimic-ext-mimic-cxr-vqa on PhysioNet (credentialed access) and download its dataset/."
-)
+_OBTAIN = "Sign the agreement of mimic-ext-mimic-cxr-vqa on PhysioNet (credentialed access) and download its dataset/."
 
 SOURCE = Source(
     name="mimic_cxr_vqa",
@@ -128,9 +124,7 @@ SOURCE = Source(
     inputs=tuple(
         Input(
             split,
-            tuple(
-                f"{folder}dataset/{split}.json" for folder in ("", "MIMIC-Ext-MIMIC-CXR-VQA/", "mimiccxrvqa/", "*/")
-            ),
+            tuple(f"{folder}dataset/{split}.json" for folder in ("", "MIMIC-Ext-MIMIC-CXR-VQA/", "mimiccxrvqa/", "*/")),
             _OBTAIN,
         )
         for split in SPLITS

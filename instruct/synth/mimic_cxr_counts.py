@@ -101,9 +101,7 @@ def split_facts(found: Sequence[Study]) -> dict[str, SplitFacts]:
         words: Counter[str] = Counter()
         texts: Counter[str] = Counter()
         for section in ("findings", "impression", "last_paragraph", "comparison", "indication"):
-            told = [
-                getattr(study.sections, section) for study in studies if study.sectioned or section == "indication"
-            ]
+            told = [getattr(study.sections, section) for study in studies if study.sectioned or section == "indication"]
             words[section] = sum(len(text.split()) for text in told if text)
             texts[section] = sum(text is not None for text in told)
         views = Counter(picture.view or "null" for study in studies for picture in study.images)

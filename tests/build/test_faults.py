@@ -422,11 +422,13 @@ def limit_files(size: int) -> Callable[[], None]:
 
 @pytest.mark.parametrize(("what", "workers"), [("records", "1"), ("shards", "1"), ("shards", "2")])
 def test_a_full_disk(corpora: Corpora, tmp_path: Path, what: str, workers: str) -> None:
-    recipe, out, undisturbed = load_recipe("openi", ["shard_rows=30"]), tmp_path / "out", tmp_path / "undisturbed"
+    # Impressions come first and are shorter than summaries, so that the limit lets some shards through.
+    rows = ("shard_rows=30", "tasks=['[Impression Generation] [OpenI]', '[Findings Summarization] [OpenI]']")
+    recipe, out, undisturbed = load_recipe("openi", rows), tmp_path / "out", tmp_path / "undisturbed"
     build_dataset(recipe, undisturbed, data_root=corpora.root)
     largest = max(file.stat().st_size for file in shards(undisturbed).values())
     size = {"records": 4096, "shards": largest - 1}[what]
-    command = ("openi", "shard_rows=30", "--data-root", corpora.root, "--out", out, "--workers", workers)
+    command = ("openi", *rows, "--data-root", corpora.root, "--out", out, "--workers", workers)
     with building(*command, preexec_fn=limit_files(size)) as process:
         err = process.stderr.read() if process.stderr else ""
     assert process.returncode == 4
