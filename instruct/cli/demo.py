@@ -45,6 +45,6 @@ def command(out: Path, studies: int, everything: bool, workers: int, as_json: bo
         click.echo(json.dumps({"data": str(data), "dataset": str(dataset), "counts": to_json(result.counts)}))
         return
     click.echo((dataset / "counts.md").read_text("utf-8"))
-    click.echo(f"The dataset is in {dataset}. Look at it:\n")
+    click.echo(f"The dataset is in {dataset}. Look at it (the second way needs `pip install datasets`):\n")
     click.echo(f"    cxr-instruct show {dataset}")
     click.echo(f"    python -c \"import datasets; print(datasets.load_from_disk('{dataset}'))\"")

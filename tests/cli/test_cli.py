@@ -229,6 +229,8 @@ def test_ctrl_c(corpora: Corpora, tmp_path: Path) -> None:
     with subprocess.Popen(
         [*command, "--data-root", str(corpora.root), "--out", str(tmp_path / "out")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # A test run in the background of a shell ignores SIGINT, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         assert process.stderr is not None
         assert process.stderr.readline().startswith("building ")
