@@ -22,8 +22,9 @@ from instruct.digest import digest_batch
 from instruct.images.folder import ImageFolder
 from instruct.prompts.template import CompiledTemplate
 from instruct.reasons import Reason
+from instruct.specs.contract import namespaces
 from instruct.specs.recipe import Recipe
-from instruct.specs.records import RecordQueries, namespaces
+from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import TaskEntry
 
 

@@ -19,7 +19,7 @@ from instruct.digest import digest_code, digest_json
 from instruct.prompts.render import Fault, Rendered, choose_variants, render_records
 from instruct.prompts.source import TemplateSource
 from instruct.prompts.template import CompiledTemplate, compile_template
-from instruct.specs.records import CONTRACT_NAMES, VARIANT_HASH, namespaces
+from instruct.specs.contract import CONTRACT_NAMES, VARIANT_HASH, namespaces
 
 # Records rendered together, and rows of a record batch in the shard: enough to forget the cost of a call, few enough
 # to stay in the processor's cache.
@@ -31,7 +31,7 @@ _CODE = tuple(
         "prompts.filters",
         "prompts.language", "prompts.marks", "prompts.menu", "prompts.notation", "prompts.render",
         "prompts.template",
-        "regions", "specs.records",
+        "regions", "specs.contract", "specs.records",
     )
 )  # fmt: skip
 

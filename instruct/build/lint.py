@@ -27,7 +27,8 @@ from instruct.prompts.render import render_records
 from instruct.prompts.source import find_template
 from instruct.prompts.template import CompiledTemplate, compile_template
 from instruct.sources import get_source
-from instruct.specs.records import CONTRACT, RecordQueries
+from instruct.specs.contract import CONTRACT
+from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import TaskEntry
 
 _SINGLE_BRACES = re.compile(r"(?<![{%#])\{\s*[a-z_][a-z_0-9.]*\s*\}(?!\})")

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from instruct.prompts.conversation import CONVERSATIONS_TYPE, MESSAGES_TYPE
-from instruct.specs.records import REGIONS_TYPE
+from instruct.specs.contract import REGIONS_TYPE
 
 SCHEMA_VERSION = 1
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from instruct.errors import DataError, SpecError
 from instruct.sources import get_source, source_names
-from instruct.specs.records import REGIONS_TYPE, RecordQueries
+from instruct.specs.contract import REGIONS_TYPE
+from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import SPLITS, load_task_specs
 
 from .toy import CORE, entry, queries, studies
