@@ -11,7 +11,8 @@ import pytest
 from tests.conftest import REPOSITORY
 
 ROOMS = [
-    "synth", "sources", "specs", "prompts", "images", "build", "reports", "mixture", "training", "evaluation", "cli",
+    "synth", "sources", "specs", "prompts", "images", "audit", "build", "reports", "mixture", "evaluation",
+    "testing", "training", "cli",
 ]  # fmt: skip
 PACKAGE = REPOSITORY / "instruct"
 FOUNDATION = ["errors", "digest", "model", "polygons", "reasons", "regions", "resources"]
