@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,32 +49,52 @@ def count_shards(folder: Path, tasks: Iterable[Mapping[str, Any]]) -> Counts:
         folder: the output folder.
         tasks: the manifest's tasks, each with its name and the shards of its splits.
     """
-    rows: dict[str, dict[str, Count]] = {}
-    everything: dict[str, dict[str, list[pa.Array]]] = {split: {"images": [], "studies": []} for split in SPLITS}
-    examples = dict.fromkeys(SPLITS, 0)
-    for task in tasks:
-        rows[task["name"]] = {}
-        for split in SPLITS:
-            shards = task["splits"].get(split, {}).get("shards", ())
-            records = 0
-            keys: dict[str, list[pa.Array]] = {"images": [], "studies": []}
-            for shard in shards:
-                held = _keys(folder / shard["file"])
-                records += _runs(pc.struct_field(held, "record"))
-                for kind, found in keys.items():
-                    found += [pc.unique(chunk.flatten()) for chunk in pc.struct_field(held, kind).chunks]
-            distinct = {kind: _union(found) for kind, found in keys.items()}
-            rows[task["name"]][split] = Count(records, len(distinct["images"]), len(distinct["studies"]))
-            examples[split] += records
-            for kind, values in distinct.items():
-                everything[split][kind].append(values)
-    total: dict[str, Count] = {
-        split: Count(
-            examples[split], len(_union(everything[split]["images"])), len(_union(everything[split]["studies"]))
-        )
+    tasks = list(tasks)
+    asked = [
+        [folder / shard["file"] for shard in task["splits"].get(split, {}).get("shards", ())]
+        for task in tasks
         for split in SPLITS
-    }
-    return Counts(rows, total)
+    ]
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(_held, asked)
+        held = {task["name"]: {split: next(found) for split in SPLITS} for task in tasks}
+    return Counts(
+        rows={name: {split: keys.count() for split, keys in splits.items()} for name, splits in held.items()},
+        total={split: _together([splits[split] for splits in held.values()]).count() for split in SPLITS},
+    )
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What some shards hold: how many records, and the distinct keys of their images and studies."""
+
+    records: int
+    images: pa.Array
+    studies: pa.Array
+
+    def count(self) -> Count:
+        return Count(self.records, len(self.images), len(self.studies))
+
+
+def _held(shards: list[Path]) -> _Held:
+    """What the shards of one split of a task hold."""
+    records = 0
+    images: list[pa.Array] = []
+    studies: list[pa.Array] = []
+    for file in shards:
+        keys = _keys(file)
+        records += _runs(pc.struct_field(keys, "record"))
+        for kind, distinct in (("images", images), ("studies", studies)):
+            distinct += [pc.unique(chunk.flatten()) for chunk in pc.struct_field(keys, kind).chunks]
+    return _Held(records, _union(images), _union(studies))
+
+
+def _together(parts: list[_Held]) -> _Held:
+    return _Held(
+        sum(part.records for part in parts),
+        _union([part.images for part in parts]),
+        _union([part.studies for part in parts]),
+    )
 
 
 def _runs(records: pa.ChunkedArray) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.build.files import writing
+from instruct.build.image_table import ImageTable
 from instruct.build.schema import shard_schema
 from instruct.digest import digest_code, digest_json
 from instruct.prompts.render import Fault, Rendered, choose_variants, render_records
@@ -24,11 +25,14 @@ from instruct.specs.contract import CONTRACT_NAMES, VARIANT_HASH, namespaces
 # Records rendered together, and rows of a record batch in the shard: enough to forget the cost of a call, few enough
 # to stay in the processor's cache.
 _BATCH_ROWS = 2000
+_WRITE_BYTES = 1 << 20
+# The same where images are embedded: a batch then holds their bytes.
+_EMBED_ROWS = 100
 _CODE = tuple(
     f"instruct.{name}"
     for name in (
-        "build.job", "build.schema", "polygons", "prompts.conversation", "prompts.dialect", "prompts.environment",
-        "prompts.filters",
+        "build.image_table", "build.job", "build.schema", "polygons", "prompts.conversation", "prompts.dialect",
+        "prompts.environment", "prompts.filters",
         "prompts.language", "prompts.marks", "prompts.menu", "prompts.notation", "prompts.render",
         "prompts.template",
         "regions", "specs.contract", "specs.records",
@@ -56,6 +60,9 @@ class Job:
         dialect: how regions are printed.
         spec_digest: digest of the task's part of its spec.
         seed: seed of the recipe.
+        store: whether images are referred to by path, by their place in an images table, or embedded.
+        tables: namespace to the shards of its images table, where images are embedded.
+        tables_digest: digest of these tables; empty where images are not embedded.
     """
 
     config: str
@@ -73,6 +80,14 @@ class Job:
     dialect: str
     spec_digest: str
     seed: int
+    store: Literal["reference", "pack", "embed"] = "reference"
+    tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tables_digest: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name of the job in messages."""
+        return f"{self.config} {self.split} batch {self.batch}"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -88,6 +103,7 @@ class Job:
             "dialect": self.dialect,
             "spec": self.spec_digest,
             "seed": self.seed,
+            "images": [self.store, self.tables_digest],
             "code": code_digest(),
         }
 
@@ -144,19 +160,23 @@ def run(job: Job, staged: Path) -> ShardResult:
     examples, bad = 0, []
     with pa.memory_map(job.records) as file, writing(staged) as shard:
         records = pa.ipc.open_file(file).get_batch(job.batch)
-        with pa.ipc.new_stream(pa.PythonFile(shard, "w"), shard_schema()) as writer:
-            for start in range(0, len(records), _BATCH_ROWS):
-                piece = records.slice(start, _BATCH_ROWS)
+        with (
+            pa.BufferedOutputStream(pa.PythonFile(shard, "w"), _WRITE_BYTES) as sink,  # many pieces are eight bytes
+            pa.ipc.new_stream(sink, shard_schema()) as writer,
+        ):
+            rows = _EMBED_ROWS if job.store == "embed" else _BATCH_ROWS
+            for start in range(0, len(records), rows):
+                piece = records.slice(start, rows)
                 rendered = _render(job, template, piece)
                 batch = _examples(job, rendered, piece)
                 examples += len(batch)
                 bad += [_bad(piece, fault) for fault in rendered.faults]
                 writer.write_batch(batch)
-        rows = len(records)
+        count = len(records)
     return ShardResult(
         key=job.key,
         facts=job.facts,
-        records=rows - len(bad),
+        records=count - len(bad),
         examples=examples,
         bytes=shard.size,
         sha256=shard.sha256,
@@ -225,7 +245,7 @@ def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.Recor
         identifier,
         _constant(job.task, count),
         _constant(job.dataset, count),
-        _images(job, image_namespace, paths, schema.field("images").type.value_type),
+        _images(job, image_namespace, paths, image_keys, schema.field("images").type.value_type),
         rendered.conversations.messages,
         rendered.conversations.conversations,
         lists("regions"),
@@ -263,12 +283,29 @@ def _relist(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
-def _images(job: Job, namespace: pa.Array, paths: pa.ListArray, kind: pa.DataType) -> pa.ListArray:
+def _images(job: Job, namespace: pa.Array, paths: pa.ListArray, keys: pa.ListArray, kind: pa.DataType) -> pa.ListArray:
     flat = paths.flatten()
-    if job.image_roots:
+    if job.store != "reference":
+        flat = keys.flatten()
+    elif job.image_roots:
         roots = namespace
         for name, root in job.image_roots.items():
             roots = pc.if_else(pc.equal(namespace, name), root.rstrip(os.sep), roots)
         flat = _join(roots.take(pc.list_parent_indices(paths)), flat)
-    images = pa.StructArray.from_arrays([pa.nulls(len(flat), pa.binary()), flat], fields=list(kind))
-    return _relist(paths, images)
+    embedded = job.store == "embed"
+    content = pa.array(_embedded(job, namespace, paths), pa.binary()) if embedded else pa.nulls(len(flat), pa.binary())
+    return _relist(paths, pa.StructArray.from_arrays([content, flat], fields=list(kind)))
+
+
+def _embedded(job: Job, namespace: pa.Array, paths: pa.ListArray) -> list[bytes]:
+    """The stored image of each path."""
+    held_by = namespace.take(pc.list_parent_indices(paths)).to_pylist()
+    return [
+        _table(job.tables[name]).data(path).to_pybytes()
+        for name, path in zip(held_by, paths.flatten().to_pylist(), strict=True)
+    ]
+
+
+@lru_cache(maxsize=8)
+def _table(files: tuple[str, ...]) -> ImageTable:
+    return ImageTable([Path(file) for file in files])

@@ -15,32 +15,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
+import msgspec
 
 from instruct.errors import DataError
 from instruct.sources.files import loads_with_nan
 
-_PIECE = 8 << 20
+_PIECE = 4 << 20
+# Bytes at the end of a piece among which its last whole member is looked for first.
+_TAIL = 64 << 10
 
 _Part = TypeVar("_Part")
+_Record = TypeVar("_Record")
 
 
-def iter_members(path: Path, mark: bytes, piece: int = _PIECE) -> Iterator[dict[str, dict[str, Any]]]:
+def iter_members(path: Path, mark: bytes, record: type[_Record], piece: int = _PIECE) -> Iterator[dict[str, _Record]]:
     """Members of the JSON object in a file, in order, some thousands at a time.
 
     Args:
         path: the file.
         mark: a key, with its quotes, that every record holds exactly once: its count shows a key written twice.
+        record: type of a member, such as a :class:`msgspec.Struct` of the fields that are wanted: the others are passed
+            over, which is faster than reading them.
         piece: bytes read at a time.
 
     Yields:
         Parts of the object; NaN values are None.
 
     Raises:
-        DataError: not a JSON object of objects, cut off, malformed, or two members of one part with one key (the caller
-            has to look for those of different parts).
+        DataError: not a JSON object of such records, cut off, malformed, or two members of one part with one key (the
+            caller has to look for those of different parts).
     """
-    yield from _pieces(path, piece, _OBJECT, lambda part, offset: _parse(path, part, offset, mark))
+    decoder = msgspec.json.Decoder(dict[str, record])  # type: ignore[valid-type]
+    yield from _pieces(path, piece, _OBJECT, lambda part, offset: _parse(path, part, offset, mark, decoder, record))
 
 
 def iter_items(path: Path, piece: int = _PIECE) -> Iterator[list[dict[str, Any]]]:
@@ -85,7 +91,7 @@ def _pieces(path: Path, piece: int, outer: _Outer, parse: Callable[[bytes, int],
                 if rest[opening : opening + 1] != outer.opening:
                     raise DataError(f"{path}:1: not {outer.name}")
                 rest, done, started = rest[opening + 1 :], opening + 1, True
-            for end in reversed(list(outer.next_part.finditer(rest))):
+            for end in _last_first(outer.next_part, rest):
                 try:
                     part = parse(rest[: end.start() + 1], done)
                 except _CutOff:
@@ -100,32 +106,62 @@ def _pieces(path: Path, piece: int, outer: _Outer, parse: Callable[[bytes, int],
             yield parse(last[:-1], done)
 
 
+def _last_first(pattern: re.Pattern[bytes], text: bytes) -> Iterator[re.Match[bytes]]:
+    """Matches of a pattern in a text, from the last to the first; first in the tail alone, where most often one is."""
+    tail, end = _TAIL, len(text)
+    while end > 0:
+        start = max(0, len(text) - tail)
+        yield from reversed([match for match in pattern.finditer(text, start) if match.start() < end])
+        tail, end = 8 * tail, start
+
+
 class _CutOff(DataError):
     """The text ends before the value does."""
 
 
-def _parse(path: Path, part: bytes, offset: int, mark: bytes) -> dict[str, dict[str, Any]]:
+def _parse(
+    path: Path, part: bytes, offset: int, mark: bytes, decoder: msgspec.json.Decoder[Any], record: type[_Record]
+) -> dict[str, _Record]:
     text = b"{" + part + b"}"
-    members = _load(path, text, offset)
-    for key, record in members.items():
-        if not isinstance(record, dict):
-            raise DataError(
-                f"{_place(path, offset)}: {key!r} is {type(record).__name__}; expected {{study key: record}}"
-            )
+    members = _load(path, text, offset, decoder)
+    if members is None:
+        members = _convert(path, _parse_slowly(path, text, offset), offset, record)
     if text.count(mark) != len(members):
         _explain_count(path, text, offset, mark)
     return members  # type: ignore[no-any-return]
 
 
+def _convert(path: Path, members: dict[str, Any], offset: int, kind: type[_Record]) -> dict[str, _Record]:
+    """Members as records of a type, or the first one that is none."""
+    records = {}
+    for key, value in members.items():
+        if not isinstance(value, dict):
+            raise DataError(
+                f"{_place(path, offset)}: {key!r} is {type(value).__name__}; expected {{study key: record}}"
+            )
+        try:
+            records[key] = msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            raise DataError(f"{_place(path, offset)}: record {key!r}: {error}") from None
+    return records
+
+
 def _parse_items(path: Path, part: bytes, offset: int) -> list[dict[str, Any]]:
-    items = _load(path, b"[" + part + b"]", offset)
+    text = b"[" + part + b"]"
+    items = _load(path, text, offset, _ITEMS)
+    if items is None:
+        items = _parse_slowly(path, text, offset)
     for item in items:
         if not isinstance(item, dict):
             raise DataError(f"{_place(path, offset)}: the list holds {type(item).__name__}; expected [record, ...]")
     return items  # type: ignore[no-any-return]
 
 
-def _load(path: Path, text: bytes, offset: int) -> Any:
+_ITEMS = msgspec.json.Decoder(list[dict[str, Any]])
+
+
+def _load(path: Path, text: bytes, offset: int, decoder: msgspec.json.Decoder[Any]) -> Any:
+    """The value of a text; None where it must be read slowly, to be understood or to say what is wrong with it."""
     # The usual form of a bare NaN. Inside a text its quote would be escaped; then, as for every rarer form, the
     # standard library's parser, which knows NaN, has to read the piece.
     readable = text if b'\\": NaN' in text else text.replace(b'": NaN', b'": null')
@@ -133,9 +169,9 @@ def _load(path: Path, text: bytes, offset: int) -> Any:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return orjson.loads(readable)
-    except orjson.JSONDecodeError:
-        return _parse_slowly(path, text, offset)
+        return decoder.decode(readable)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
     finally:
         if collecting:
             gc.enable()

@@ -6,12 +6,13 @@ Layout and statistics: the dataset card ``rajpurkarlab/ReXGradient-160K`` and th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import chain
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Literal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -108,7 +109,7 @@ def read(files: Files, options: RexGradientOptions) -> dict[str, pa.Table]:
         for path in files[name]:
             origin = files.relative(path)
             number = 0
-            for members in iter_members(path, b'"StudyInstanceUid"'):
+            for members in iter_members(path, b'"StudyInstanceUid"', _Record):
                 try:
                     batches.append(_batch(members, split, origin, number, options))
                 except _FieldError as error:
@@ -120,36 +121,55 @@ def read(files: Files, options: RexGradientOptions) -> dict[str, pa.Table]:
 
 
 class _FieldError(ValueError):
-    """A record lacks a field, or holds another shape."""
+    """A record's fields do not agree, or hold what they cannot."""
 
 
-_SECTIONS = ("Indication", "Comparison", "Findings", "Impression")
-_TEXTS = ("PatientID", "PatientSex", "PatientAge", "EthnicGroup", "InstitutionName", "Manufacturer", *_SECTIONS)
-_LISTS = ("ImagePath", "ImageViewPosition")
-_NUMBERS = ("PatientWeight", "StudyDate")  # written as numbers or as texts
-_RECORD = pa.struct([*((name, _text) for name in _TEXTS), *((name, pa.list_(_text)) for name in _LISTS)])
+class _Record(msgspec.Struct, gc=False):
+    """The fields that are read of a record; of the others, only whether they are JSON is looked at."""
+
+    PatientID: str
+    PatientSex: str | None
+    PatientAge: str | None
+    EthnicGroup: str | None
+    PatientWeight: str | int | float | None  # written as numbers or as texts, like the date
+    StudyDate: str | int | float | None
+    InstitutionName: str | None
+    Manufacturer: str | None
+    Indication: str | None
+    Comparison: str | None
+    Findings: str | None
+    Impression: str | None
+    ImagePath: list[str]
+    ImageViewPosition: list[str | None]
 
 
 def _batch(
-    members: Mapping[str, Mapping[str, Any]], split: str, origin: str, number: int, options: RexGradientOptions
+    members: Mapping[str, _Record], split: str, origin: str, number: int, options: RexGradientOptions
 ) -> pa.RecordBatch:
-    fields = _fields(members)
-    paths, views = fields["ImagePath"], fields["ImageViewPosition"]
-    images, view_of_image, key_image, key_view = _images(members, paths, views, options)
-    weights, dates = (pa.array(_as_texts(members, name), _text) for name in _NUMBERS)
-    count = len(members)
+    def texts(field: str) -> pa.Array:
+        return pa.array(list(map(attrgetter(field), members.values())), _text)
+
+    def numbers(field: str) -> pa.Array:
+        values = map(attrgetter(field), members.values())
+        return _present(
+            pa.array([value if value is None or type(value) is str else str(value) for value in values], _text)
+        )
+
+    images, view_of_image, key_image, key_view = _images(members, options)
+    count, sex = len(members), texts("PatientSex")
     columns = [
         pa.array(members, _text, size=count),
         pa.repeat(pa.scalar(split), count),
-        fields["PatientID"],
-        _dates(members, dates),
-        pc.if_else(pc.is_in(fields["PatientSex"], value_set=pa.array(["M", "F"])), fields["PatientSex"], _NO_TEXT),
-        _ages(_present(fields["PatientAge"])),
-        _present(fields["EthnicGroup"]),
-        pa.array([_number(weight) for weight in _present(weights).to_pylist()], pa.float64()),
-        _present(fields["InstitutionName"]),
-        _present(fields["Manufacturer"]),
-        *(_present(fields[section]) for section in _SECTIONS),
+        texts("PatientID"),
+        _dates(members, numbers("StudyDate")),
+        pc.if_else(pc.is_in(sex, value_set=pa.array(["M", "F"])), sex, _NO_TEXT),
+        _ages(_present(texts("PatientAge"))),
+        _present(texts("EthnicGroup")),
+        pa.array([_number(weight) for weight in numbers("PatientWeight").to_pylist()], pa.float64()),
+        *(
+            _present(texts(field))
+            for field in ("InstitutionName", "Manufacturer", "Indication", "Comparison", "Findings", "Impression")
+        ),
         images,
         view_of_image,
         key_image,
@@ -157,37 +177,6 @@ def _batch(
         origins(origin, count, number + 1),
     ]
     return pa.record_batch(columns, schema=STUDIES.schema)
-
-
-def _fields(members: Mapping[str, Mapping[str, Any]]) -> dict[str, pa.Array]:
-    """The text and list fields of some records, converted at once."""
-    for key, record in members.items():
-        missing = [name for name in (*_TEXTS, *_LISTS, *_NUMBERS) if name not in record]
-        if missing:
-            raise _FieldError(
-                f"record {key!r} has no field {', '.join(missing)}; is this a *_metadata_view_position.json?"
-            )
-        break  # all records of a file have the fields of its first
-    try:
-        records = pa.array(members.values(), _RECORD, size=len(members))
-    except (pa.ArrowTypeError, pa.ArrowInvalid):
-        for key, record in members.items():
-            try:
-                pa.array([record], _RECORD)
-            except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-                raise _FieldError(f"record {key!r}: {error}; expected texts, and lists of texts for images") from None
-        raise
-    fields = dict(zip((field.name for field in _RECORD), records.flatten(), strict=True))
-    for name in ("PatientID", *_LISTS):
-        if fields[name].null_count:
-            key = list(members)[pc.index(pc.is_null(fields[name]), True).as_py()]
-            raise _FieldError(f"record {key!r} has no {name}")
-    return fields
-
-
-def _as_texts(members: Mapping[str, Mapping[str, Any]], field: str) -> list[str | None]:
-    values = [record.get(field) for record in members.values()]
-    return [value if value is None or type(value) is str else str(value) for value in values]
 
 
 def _present(texts: pa.Array) -> pa.Array:
@@ -200,30 +189,30 @@ def _present(texts: pa.Array) -> pa.Array:
 
 
 def _images(
-    members: Mapping[str, Mapping[str, Any]], paths: pa.ListArray, views: pa.ListArray, options: RexGradientOptions
+    members: Mapping[str, _Record], options: RexGradientOptions
 ) -> tuple[pa.ListArray, pa.ListArray, pa.Array, pa.Array]:
     """Images and views of each study, and the image that stands for it with its view."""
-    lengths = np.asarray(pc.list_value_length(paths))
-    uneven = np.flatnonzero(lengths != np.asarray(pc.list_value_length(views)))
-    if len(uneven):
-        raise _FieldError(f"record {list(members)[uneven[0]]!r} lists another number of views than of images")
+    records = members.values()
+    lengths = np.fromiter((len(record.ImagePath) for record in records), np.int64)
+    for key, record in members.items():
+        if len(record.ImagePath) != len(record.ImageViewPosition):
+            raise _FieldError(f"record {key!r} lists another number of views than of images")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    if paths.flatten().null_count:
-        name = next(name for name, record in members.items() if None in record["ImagePath"])
-        raise _FieldError(f"record {name!r} has an image without a path")
-    flat = pc.replace_substring_regex(paths.flatten(), "^" + re.escape(_IMAGE_PREFIX), "")
-    labels = pc.utf8_upper(pc.utf8_trim_whitespace(views.flatten()))
+    flat = pa.array(list(chain.from_iterable(record.ImagePath for record in records)), _text)
+    flat = pc.if_else(pc.starts_with(flat, _IMAGE_PREFIX), pc.utf8_slice_codeunits(flat, len(_IMAGE_PREFIX)), flat)
+    labels = pa.array(list(chain.from_iterable(record.ImageViewPosition for record in records)), _text)
+    labels = pc.utf8_upper(pc.utf8_trim_whitespace(labels))
     labels = pc.if_else(pc.equal(labels, ""), _NO_TEXT, labels)
 
-    key = offsets[:-1].astype(np.int64)
+    best = offsets[:-1].astype(np.int64)
     some = np.flatnonzero(lengths)
     if options.key_image == "view_rank" and len(some):
         known = pc.index_in(pc.fill_null(labels, ""), value_set=pa.array(list(_VIEW_RANKS)))
         ranks = np.array([*_VIEW_RANKS.values(), _OTHER_VIEW_RANK])[np.asarray(pc.fill_null(known, -1))]
         # The smallest rank, and of those the first in the list.
         order = ranks * len(flat) + np.arange(len(flat))
-        key[some] = np.minimum.reduceat(order, offsets[:-1][some]) % len(flat)
-    chosen = pa.array(key, mask=lengths == 0)
+        best[some] = np.minimum.reduceat(order, offsets[:-1][some]) % len(flat)
+    chosen = pa.array(best, mask=lengths == 0)
 
     def lists(values: pa.Array) -> pa.ListArray:
         return pa.ListArray.from_arrays(pa.array(offsets), values)
@@ -231,8 +220,7 @@ def _images(
     return lists(flat), lists(labels), flat.take(chosen), labels.take(chosen)
 
 
-def _dates(members: Mapping[str, Mapping[str, Any]], written: pa.Array) -> pa.Array:
-    written = _present(written)
+def _dates(members: Mapping[str, _Record], written: pa.Array) -> pa.Array:
     good = pc.fill_null(pc.match_substring_regex(written, r"^\d{8}$"), True)
     try:
         if pc.all(good).as_py():

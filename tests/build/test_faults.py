@@ -94,7 +94,7 @@ def test_a_half_written_json_file(data: Path) -> None:
             lambda records: {
                 key: {k: v for k, v in record.items() if k != "Findings"} for key, record in records.items()
             },
-            "no field Findings",
+            "missing required field `Findings`",
         ),
     ],
     ids=["list", "text", "records are lists", "path is no list", "date", "views", "missing column"],

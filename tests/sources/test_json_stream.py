@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -50,7 +51,7 @@ def without_nan(value: object) -> object:
 def test_members_of_an_object_however_it_is_cut(tmp_path_factory, members, layout, piece):
     path = tmp_path_factory.getbasetemp() / "object.json"
     path.write_text(json.dumps(members, **layout), "utf-8")
-    parts = list(iter_members(path, MARK, piece))
+    parts = list(iter_members(path, MARK, dict[str, Any], piece))
     assert [(key, value) for part in parts for key, value in part.items()] == list(without_nan(members).items())
 
 
@@ -65,7 +66,7 @@ def test_items_of_a_list_however_it_is_cut(tmp_path_factory, items, layout, piec
 def told(path, content: str | bytes, piece: int = 8000) -> str:
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
     with pytest.raises(DataError) as caught:
-        list(iter_members(path, MARK, piece))
+        list(iter_members(path, MARK, dict[str, Any], piece))
     return str(caught.value).replace(f"{path}", path.name)
 
 
@@ -109,6 +110,6 @@ def test_a_file_cut_off_anywhere_is_told(tmp_path, piece, layout):
 def test_a_file_is_given_in_parts(tmp_path):
     path = tmp_path / "x.json"
     path.write_text(json.dumps(GOOD))
-    assert len(list(iter_members(path, MARK, 100))) > 2
+    assert len(list(iter_members(path, MARK, dict[str, Any], 100))) > 2
     path.write_text("{}")
-    assert list(iter_members(path, MARK)) == []
+    assert list(iter_members(path, MARK, dict[str, Any])) == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -227,23 +228,32 @@ WHERE = "train_metadata_view_position.json"
         ({"a": [record()]}, f"{WHERE}:1 (byte 1): 'a' is list; expected {{study key: record}}"),
         (
             {"a": lacking("Findings")},
-            f"{WHERE}: record 'a' has no field Findings; is this a *_metadata_view_position.json?",
+            f"{WHERE}:1 (byte 1): record 'a': Object missing required field `Findings`",
         ),
         ({"a": lacking("StudyInstanceUid")}, f"{WHERE}:1 (byte 1): record 'a' has no field \"StudyInstanceUid\""),
-        ({"a": record(), "b": lacking("PatientID"), "c": record()}, f"{WHERE}: record 'b' has no PatientID"),
-        ({"a": record(), "b": record(ImagePath=None)}, f"{WHERE}: record 'b' has no ImagePath"),
+        (
+            {"a": record(), "b": lacking("PatientID"), "c": record()},
+            f"{WHERE}:1 (byte 1): record 'b': Object missing required field `PatientID`",
+        ),
+        (
+            {"a": record(), "b": record(PatientID=None)},
+            f"{WHERE}:1 (byte 1): record 'b': Expected `str`, got `null` - at `$.PatientID`",
+        ),
         (
             {"a": record(), "b": record(ImagePath="x.png")},
-            f"{WHERE}: record 'b' lists another number of views than of images",
+            f"{WHERE}:1 (byte 1): record 'b': Expected `array`, got `str` - at `$.ImagePath`",
         ),
-        ({"a": record(), "b": record(ImagePath=[None])}, f"{WHERE}: record 'b' has an image without a path"),
+        (
+            {"a": record(), "b": record(ImagePath=[None])},
+            f"{WHERE}:1 (byte 1): record 'b': Expected `str`, got `null` - at `$.ImagePath[0]`",
+        ),
         (
             {"a": record(ImageViewPosition=["PA", "AP"])},
             f"{WHERE}: record 'a' lists another number of views than of images",
         ),
         (
             {"a": record(), "b": record(Findings=["x"])},
-            f"{WHERE}: record 'b': Expected bytes, got a 'list' object; expected texts",
+            f"{WHERE}:1 (byte 1): record 'b': Expected `str | null`, got `array` - at `$.Findings`",
         ),
         (
             {"a": record(), "b": record(StudyDate="2014-03-11")},
@@ -262,7 +272,7 @@ WHERE = "train_metadata_view_position.json"
 )
 def test_a_file_that_is_not_as_published_is_told(tmp_path, content, message):
     content = content if isinstance(content, str) else json.dumps(content)
-    assert told(write(tmp_path, train=content)).startswith(message)
+    assert re.sub(r"\(byte \d+\): record", "(byte 1): record", told(write(tmp_path, train=content))).startswith(message)
 
 
 def test_two_studies_with_one_key_are_told_with_both_places(tmp_path):
