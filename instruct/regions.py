@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -80,20 +80,9 @@ class Runs:
         for place in range(3):
             at = (self.offsets[:-1] + place)[np.diff(self.offsets) > place]
             values[at] = self.counts[at]
-        # One column for each group of five bits; a count's last group is the one whose rest is all sign.
-        columns, rest, more = [], values, np.ones(len(values), bool)
-        kept = [more]
-        while more.any():
-            columns.append((rest & 31).astype(np.uint8))
-            rest = rest >> 5
-            more = more & (rest != -((columns[-1] >> 4) & 1).astype(np.int8))
-            columns[-1] += np.uint8(48) + np.uint8(32) * more
-            kept.append(more)
-        if not columns:
-            return [""] * len(self)
-        chosen = np.stack(kept[:-1], axis=1)
-        whole = np.stack(columns, axis=1)[chosen].tobytes().decode("ascii")
-        ends = np.cumsum(chosen.sum(axis=1, dtype=np.int32), dtype=np.int64)
+        letters, lengths = _letters(values)
+        whole = letters[np.arange(letters.shape[1]) < lengths[:, None]].tobytes().decode("ascii")
+        ends = np.cumsum(lengths, dtype=np.int64)
         cuts = np.concatenate([[0], ends])[self.offsets].tolist()
         return [whole[first:last] for first, last in pairwise(cuts)]
 
@@ -109,6 +98,42 @@ class Runs:
         begins_odd = np.repeat((self.offsets[:-1] % 2).astype(bool), np.diff(self.offsets))
         on: Mask = begins_odd ^ (np.arange(len(self.counts)) % 2 == 1)
         return on
+
+
+# Numbers whose letters are looked up: nearly all differences of run lengths.
+_NEAR = 1 << 12
+
+
+def _letters(values: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Letters of numbers in COCO's compressed text: shape (numbers, most letters), and how many each number has."""
+    letters, lengths = _letters_of_near()
+    far = np.flatnonzero((values < -_NEAR) | (values >= _NEAR))
+    index = values + _NEAR
+    index[far] = 0
+    letters, lengths = letters[index], lengths[index]
+    if len(far):
+        those, counts = _spell(values[far])
+        letters = np.pad(letters, ((0, 0), (0, max(0, those.shape[1] - letters.shape[1]))))
+        letters[far, : those.shape[1]], lengths[far] = those, counts
+    return letters, lengths
+
+
+@cache
+def _letters_of_near() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    return _spell(np.arange(-_NEAR, _NEAR, dtype=np.int32))
+
+
+def _spell(values: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A letter for each five bits, the lowest first; the last one is that whose rest is all sign."""
+    columns, rest, more = [], values, np.ones(len(values), bool)
+    lengths = np.zeros(len(values), np.uint8)
+    while more.any():
+        lengths += more
+        columns.append((rest & 31).astype(np.uint8))
+        rest = rest >> 5
+        more = more & (rest != -((columns[-1] >> 4) & 1).astype(np.int8))
+        columns[-1] += np.uint8(48) + np.uint8(32) * more
+    return np.stack(columns, axis=1) if columns else np.zeros((len(values), 0), np.uint8), lengths
 
 
 def runs_of_masks(masks: Sequence[Mask]) -> Runs:

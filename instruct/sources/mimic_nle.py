@@ -8,7 +8,7 @@ taken out here: the number of a sentence depends on the exact version of the sen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import read_json_lines
+from instruct.sources.files import collector_paused, read_json_lines
 from instruct.sources.mimic_keys import numbered_keys
 
 SPLITS = {"train": "train", "dev": "val", "test": "test"}
@@ -67,8 +67,9 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     for name, split in SPLITS.items():
         (path,) = files[name]
         lines = read_json_lines(path)
-        while some := list(islice(lines, _AT_A_TIME)):
-            batches.append(_batch(_Rows(path, some), split, files.relative(path)))
+        with collector_paused():
+            while some := list(islice(lines, _AT_A_TIME)):
+                batches.append(_batch(_Rows(path, some), split, files.relative(path)))
     return {"explanations": pa.Table.from_batches(batches, EXPLANATIONS.schema)}
 
 
@@ -77,7 +78,7 @@ def _batch(rows: _Rows, split: str, name: str) -> pa.RecordBatch:
         "sentence": rows.texts("sentence_ID"),
         "study": numbered_keys(rows.texts("report_ID"), "s", rows.path, "report_ID", rows.lines),
         "patient": numbered_keys(rows.texts("patient_ID"), "p", rows.path, "patient_ID", rows.lines),
-        "release_split": pa.array([split] * len(rows.lines), _text),
+        "release_split": pa.repeat(pa.scalar(split, _text), len(rows.lines)),
         "diagnoses": _named(rows.flags("diagnosis_label", (len(CLASSES),))),
         "evidence": _named(rows.flags("evidence_label", (len(CLASSES),))),
         "image_labels": _certainties(rows.flags("img_labels", (len(CLASSES), len(CERTAINTIES)))),
@@ -110,9 +111,9 @@ class _Rows:
     def texts(self, name: str) -> pa.Array:
         """A field of texts, none of them empty."""
         values = self._values(name)
-        for index, value in enumerate(values):
-            if not isinstance(value, str) or not value.strip():
-                raise self._error(index, f"{name} is {value!r}; expected a text")
+        if not all(type(value) is str and value and not value.isspace() for value in values):
+            index = next(i for i, value in enumerate(values) if not isinstance(value, str) or not value.strip())
+            raise self._error(index, f"{name} is {values[index]!r}; expected a text")
         return pa.array(values, _text)
 
     def flags(self, name: str, shape: tuple[int, ...]) -> Flags:
@@ -128,11 +129,16 @@ class _Rows:
 
 def _flags(values: Sequence[Any], shape: tuple[int, ...]) -> Flags | None:
     """Zeros and ones as an array of shape (values, *shape); None where they are not that."""
+    flat = values
     try:
-        table = np.array(values, np.int64)
+        for length in shape:
+            if set(map(len, flat)) - {length}:
+                return None
+            flat = list(chain.from_iterable(flat))
+        table = np.fromiter(flat, np.int64, len(flat)).reshape(len(values), *shape)
     except (ValueError, TypeError):
         return None
-    if table.shape != (len(values), *shape) or not ((table == 0) | (table == 1)).all():
+    if not ((table == 0) | (table == 1)).all():
         return None
     if len(shape) == 2 and (table.sum(axis=2) != 1).any():
         return None

@@ -6,6 +6,8 @@ same). Studies, patients and images are MIMIC-CXR's.
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,7 +16,7 @@ from instruct.sources.base import Files, Input, Options, Source, Table, View, co
 from instruct.sources.files import origins, read_csv
 from instruct.sources.mimic_keys import image_paths
 
-_PATH = r"(?:^|/)(?P<patient>p\d{8})/(?P<study>s\d{8})/(?P<dicom_id>[^/]+)\.(?:jpg|dcm)$"
+_PATH = re.compile(r"(?:^|/)(?P<patient>p\d{8})/(?P<study>s\d{8})/(?P<dicom_id>[^/]+)\.(?:jpg|dcm)\Z", re.ASCII)
 _SIDES = ("x", "y", "w", "h")
 _SIZES = ("image_width", "image_height")
 
@@ -84,14 +86,16 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     texts = dict.fromkeys(("dicom_id", "category_name", "label_text", "path"), _text)
     table = read_csv(path, {**texts, **numbers}, optional={"split": _text})
     _refuse_gaps(table, str(path), (*texts, *numbers))
-    keys = pc.extract_regex(table["path"].combine_chunks(), pattern=_PATH)
-    if keys.null_count:
-        index = pc.index(pc.is_null(keys), True).as_py()
+    keys = [_PATH.search(place) for place in table["path"].to_pylist()]
+    if None in keys:
+        index = keys.index(None)
         raise DataError(
             f"{path}:{index + 2}: path {table['path'][index].as_py()!r}; expected files/p../p<subject>/s<study>/<dicom "
             "id>.jpg"
         )
-    dicom_ids, studies, patients = (keys.field(name) for name in ("dicom_id", "study", "patient"))
+    dicom_ids, studies, patients = (
+        pa.array([key[name] for key in keys if key], _text) for name in ("dicom_id", "study", "patient")
+    )
     columns = [
         pa.array(range(1, len(table) + 1), pa.int64()),
         image_paths(patients, studies, dicom_ids),

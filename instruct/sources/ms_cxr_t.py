@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -82,35 +83,36 @@ def _comparisons(path: Path, name: str) -> pa.Table:
         shared[f"{prefix}study"] = studies
         shared[f"{prefix}image"] = image_paths(patients, studies, dicom_ids)
     shared["number"] = pa.array(range(1, len(table) + 1), pa.int64())
-    parts = []
+    labels = []
     for finding in FINDINGS:
-        labels = pc.utf8_lower(table[f"{finding}_progression"]).combine_chunks()
-        _refuse_others(labels, PROGRESSIONS, path, f"{finding}_progression")
-        columns = {
-            **shared,
-            "finding": pa.array([finding.replace("_", " ")] * len(table), _text),
-            "progression": labels,
-            "label_quality": table[f"{finding}_label_quality"],
-        }
-        part = pa.table([columns[field.name] for field in COMPARISONS.schema], schema=COMPARISONS.schema)
-        parts.append(part.filter(pc.is_valid(labels)))
-    return pa.concat_tables(parts).sort_by([("number", "ascending"), ("finding", "ascending")]).combine_chunks()
+        labels.append(pc.utf8_lower(table[f"{finding}_progression"]).combine_chunks())
+        _refuse_others(labels[-1], PROGRESSIONS, path, f"{finding}_progression")
+    names = sorted(FINDINGS, key=lambda finding: finding.replace("_", " "))
+    order = [FINDINGS.index(finding) for finding in names]
+    # Rows of the result in its order: file row by file row, the findings of a row by name.
+    row, place = np.nonzero(np.stack([np.asarray(labels[index].is_valid()) for index in order], axis=1))
+    at = pa.array(np.array(order)[place] * len(table) + row)
+    graded = [table[f"{finding}_label_quality"].combine_chunks() for finding in FINDINGS]
+    columns = {name: values.take(pa.array(row)) for name, values in shared.items()} | {
+        "finding": pa.array([finding.replace("_", " ") for finding in names], _text).take(pa.array(place)),
+        "progression": pa.concat_arrays(labels).take(at),
+        "label_quality": pa.concat_arrays(graded).take(at),
+    }
+    return pa.table([columns[field.name] for field in COMPARISONS.schema], schema=COMPARISONS.schema)
 
 
 def _dicom_ids(
-    values: pa.ChunkedArray, patients: pa.Array, studies: pa.Array, path: Path, column_name: str
+    values: pa.ChunkedArray, patients: pa.Array, studies: pa.Array, file: Path, column_name: str
 ) -> pa.Array:
     """DICOM ids of a column that holds paths without extension, ``p10/p1.../s5.../<dicom id>``, or the ids alone."""
     given = values.combine_chunks()
-    last = pc.replace_substring_regex(given, pattern=r"^.*/|\.jpg$", replacement="")
-    whole = pc.replace_substring_regex(given, pattern=r"^(.*/)?(p\d+/s\d+/[^/]+?)(\.jpg)?$", replacement=r"\2")
-    alone = pc.invert(pc.match_substring(given, "/"))
-    expected = pc.binary_join_element_wise(patients, studies, last, "/")
-    good = pc.fill_null(pc.or_(alone, pc.equal(whole, expected)), False)
-    if not pc.all(good, min_count=0).as_py():
-        index = pc.index(good, False).as_py()
-        form = f"p../{patients[index].as_py()}/{studies[index].as_py()}/<dicom id>"
-        raise DataError(f"{path}:{index + 2}: {column_name} is {given[index].as_py()!r}; expected {form}")
+    paths = [None if path is None else path.removesuffix(".jpg") for path in given.to_pylist()]
+    last = pa.array([None if path is None else path[path.rfind("/") + 1 :] for path in paths], _text)
+    expected = pc.binary_join_element_wise("", patients, studies, last, "/").to_pylist()
+    for index, (path, tail) in enumerate(zip(paths, expected, strict=True)):
+        if path is None or ("/" in path and not f"/{path}".endswith(tail)):
+            form = f"p../{patients[index].as_py()}/{studies[index].as_py()}/<dicom id>"
+            raise DataError(f"{file}:{index + 2}: {column_name} is {given[index].as_py()!r}; expected {form}")
     return last
 
 

@@ -88,7 +88,10 @@ def _read_split(files: Files, split: str) -> tuple[pa.Table, pa.Table]:
     known = sizes[:, 0] > 0
     images = [
         names,
-        pc.replace_substring_regex(names, r"\.[^./]*$", ""),
+        pa.array(
+            [name if name.rfind(".") <= name.rfind("/") else name[: name.rfind(".")] for name in names.to_pylist()],
+            _text,
+        ),
         pa.repeat(pa.scalar(split, _text), len(names)),
         pa.array(sizes[:, 0], pa.int32(), mask=~known),
         pa.array(sizes[:, 1], pa.int32(), mask=~known),
