@@ -8,10 +8,12 @@ taken out here: the number of a sentence depends on the exact version of the sen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain, islice
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -66,11 +68,45 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     batches = []
     for name, split in SPLITS.items():
         (path,) = files[name]
-        lines = read_json_lines(path)
         with collector_paused():
-            while some := list(islice(lines, _AT_A_TIME)):
-                batches.append(_batch(_Rows(path, some), split, files.relative(path)))
+            numbers, lines = _lines(path)
+        for start in range(0, len(lines), _AT_A_TIME):
+            piece = slice(start, start + _AT_A_TIME)
+            batches.append(_batch(_Rows(path, numbers[piece], lines[piece]), split, files.relative(path)))
     return {"explanations": pa.Table.from_batches(batches, EXPLANATIONS.schema)}
+
+
+class _Line(msgspec.Struct, gc=False):
+    sentence_ID: str
+    report_ID: str
+    patient_ID: str
+    diagnosis_label: list[int]
+    evidence_label: list[int]
+    img_labels: list[list[int]]
+    nle: str
+
+
+_DECODER = msgspec.json.Decoder(_Line)
+
+
+def _lines(path: Path) -> tuple[Sequence[int], list[_Line]]:
+    """The objects of a file, and the number of each one's line."""
+    content = path.read_bytes()
+    try:
+        lines = _DECODER.decode_lines(content)
+        if len(lines) == content.count(b"\n") + (not content.endswith(b"\n") and bool(content)):
+            return range(1, len(lines) + 1), lines
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass  # told below, with its line
+    numbers, lines = [], []
+    for number, record in read_json_lines(path):
+        try:
+            lines.append(msgspec.convert(record, _Line))
+        except msgspec.ValidationError as error:
+            hint = " (query lines have no text: run extract_mimic_nle.py)" if "nle" not in record else ""
+            raise DataError(f"{path}:{number}: {error}{hint}") from None
+        numbers.append(number)
+    return numbers, lines
 
 
 def _batch(rows: _Rows, split: str, name: str) -> pa.RecordBatch:
@@ -91,19 +127,13 @@ def _batch(rows: _Rows, split: str, name: str) -> pa.RecordBatch:
 class _Rows:
     """Some objects of a file, field by field."""
 
-    def __init__(self, path: Path, numbered: Sequence[tuple[int, dict[str, Any]]]) -> None:
+    def __init__(self, path: Path, lines: Sequence[int], records: Sequence[_Line]) -> None:
         self.path = path
-        self.lines = [line for line, _ in numbered]
-        self._records = [record for _, record in numbered]
+        self.lines = lines
+        self._records = records
 
     def _values(self, name: str) -> list[Any]:
-        try:
-            return [record[name] for record in self._records]
-        except KeyError:
-            index = next(index for index, record in enumerate(self._records) if name not in record)
-            hint = " (query lines have no text: run extract_mimic_nle.py)" if name == "nle" else ""
-            given = ", ".join(self._records[index])
-            raise self._error(index, f"no field {name!r}{hint}; the line has {given}") from None
+        return list(map(attrgetter(name), self._records))
 
     def _error(self, index: int, message: str) -> DataError:
         return DataError(f"{self.path}:{self.lines[index]}: {message}")
@@ -111,8 +141,8 @@ class _Rows:
     def texts(self, name: str) -> pa.Array:
         """A field of texts, none of them empty."""
         values = self._values(name)
-        if not all(type(value) is str and value and not value.isspace() for value in values):
-            index = next(i for i, value in enumerate(values) if not isinstance(value, str) or not value.strip())
+        if not all(value and not value.isspace() for value in values):
+            index = next(index for index, value in enumerate(values) if not value.strip())
             raise self._error(index, f"{name} is {values[index]!r}; expected a text")
         return pa.array(values, _text)
 
@@ -136,7 +166,7 @@ def _flags(values: Sequence[Any], shape: tuple[int, ...]) -> Flags | None:
                 return None
             flat = list(chain.from_iterable(flat))
         table = np.fromiter(flat, np.int64, len(flat)).reshape(len(values), *shape)
-    except (ValueError, TypeError):
+    except (OverflowError, ValueError):
         return None
     if not ((table == 0) | (table == 1)).all():
         return None

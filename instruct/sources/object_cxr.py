@@ -88,10 +88,7 @@ def _read_split(files: Files, split: str) -> tuple[pa.Table, pa.Table]:
     known = sizes[:, 0] > 0
     images = [
         names,
-        pa.array(
-            [name if name.rfind(".") <= name.rfind("/") else name[: name.rfind(".")] for name in names.to_pylist()],
-            _text,
-        ),
+        pa.array([_stem(name) for name in names.to_pylist()], _text),
         pa.repeat(pa.scalar(split, _text), len(names)),
         pa.array(sizes[:, 0], pa.int32(), mask=~known),
         pa.array(sizes[:, 1], pa.int32(), mask=~known),
@@ -108,6 +105,12 @@ def _read_split(files: Files, split: str) -> tuple[pa.Table, pa.Table]:
         lines.take(pa.array(rows)),
     ]
     return pa.table(images, schema=IMAGES.schema), pa.table(objects, schema=OBJECTS.schema)
+
+
+def _stem(name: str) -> str:
+    """A path without the extension of its file."""
+    stem, dot, extension = name.rpartition(".")
+    return stem if dot and "/" not in extension else name
 
 
 def _objects(path: Path, cells: pa.StringArray) -> tuple[Ints, Ints, Ints, Ints]:

@@ -65,12 +65,12 @@ def test_query_files_alone_are_not_enough(root):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"nle": "drop"}, r"train.json:2: no field 'nle' \(query lines have no text"),
+        ({"nle": "drop"}, r"train.json:2: Object missing required field `nle` \(query lines have no text"),
         ({"nle": " "}, "train.json:2: nle is ' '; expected a text"),
         ({"report_ID": "s17"}, "train.json:2: report_ID is 's17'"),
         ({"diagnosis_label": [1, 0]}, r"train.json:2: diagnosis_label is \[1, 0\]; expected 10 numbers"),
         ({"evidence_label": [2] * 10}, "train.json:2: evidence_label"),
-        ({"evidence_label": ["yes"] * 10}, "train.json:2: evidence_label"),
+        ({"evidence_label": ["yes"] * 10}, "train.json:2: Expected `int`, got `str` - at `.*evidence_label"),
         ({"img_labels": [[1, 1, 0]] * 10}, r"train.json:2: img_labels .*; expected 10 x 3 numbers"),
         ({"img_labels": [[1, 0]] * 10}, "train.json:2: img_labels"),
     ],
