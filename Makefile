@@ -7,13 +7,20 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test lint types docs bench clean
+.PHONY: demo test chromium lint types docs bench clean
 
 demo: $(VENV)/.core
 	$(BIN)/cxr-instruct demo --out demo
 
-test: lint types
+test: lint types chromium
 	$(BIN)/pytest -n 2
+
+# The preview is tested in a browser; without one these tests say so and are skipped.
+chromium:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome \
+	  || { test "$$(id -u)" = 0 && export DEBIAN_FRONTEND=noninteractive && apt-get update -qq \
+	       && apt-get install -y -qq --no-install-recommends chromium > /dev/null && command -v chromium; } \
+	  || echo "no Chromium, and none could be installed: tests in a browser are skipped"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

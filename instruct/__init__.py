@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from instruct.api import build_dataset, load_recipe
+    from instruct.api import build_dataset, load_mixture, load_recipe, open_packed
     from instruct.evaluation import evaluate
 
-__all__ = ["__version__", "build_dataset", "evaluate", "load_recipe"]
+__all__ = ["__version__", "build_dataset", "evaluate", "load_mixture", "load_recipe", "open_packed"]
 
-_HOMES = {"build_dataset": "instruct.api", "load_recipe": "instruct.api", "evaluate": "instruct.evaluation"}
+_HOMES = {
+    "build_dataset": "instruct.api",
+    "load_mixture": "instruct.api",
+    "load_recipe": "instruct.api",
+    "open_packed": "instruct.api",
+    "evaluate": "instruct.evaluation",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from instruct.build.build import BuildResult, Listener, build
+from instruct.build.packed import open_packed
+from instruct.mixture.load import load_mixture
 from instruct.reports.card import write_reports
 from instruct.specs.recipe import Recipe, load_recipe
 
-__all__ = ["build_dataset", "load_recipe"]
+__all__ = ["build_dataset", "load_mixture", "load_recipe", "open_packed"]
 
 
 def build_dataset(

@@ -8,6 +8,10 @@ class Reason(StrEnum):
 
     MISSING_IMAGE = "missing_image"
     UNDECODABLE_IMAGE = "undecodable_image"
+    IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_TOO_SMALL = "image_too_small"
+    CONSTANT_IMAGE = "constant_image"
+    SEVERAL_FRAMES = "several_frames"
     PATH_OUTSIDE_ROOT = "path_outside_root"
     NO_IMAGE = "no_image"
     IMAGE_COUNT = "image_count"
@@ -20,6 +24,10 @@ class Reason(StrEnum):
 EXPLANATIONS = {
     Reason.MISSING_IMAGE: "an image of the record is not on disk",
     Reason.UNDECODABLE_IMAGE: "an image of the record cannot be decoded",
+    Reason.IMAGE_TOO_LARGE: "an image of the record has more pixels, or its file more bytes, than any radiograph",
+    Reason.IMAGE_TOO_SMALL: "an image of the record is too small to show anything",
+    Reason.CONSTANT_IMAGE: "all pixels of an image of the record have one value",
+    Reason.SEVERAL_FRAMES: "an image file of the record holds several frames or pages",
     Reason.PATH_OUTSIDE_ROOT: "an image path of the record leads out of the source's folder",
     Reason.NO_IMAGE: "the record has no image, and its task needs one",
     Reason.IMAGE_COUNT: "the record has another number of images than its template places",

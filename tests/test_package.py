@@ -57,6 +57,10 @@ def test_the_wheel_ships_every_file_of(unpacked, folder, pattern):
 def test_the_wheel_holds_the_package_and_nothing_beside_it(unpacked):
     assert (unpacked / "instruct" / "py.typed").is_file()
     assert (unpacked / "instruct" / "reports" / "data" / "published_counts.csv").is_file()
+    for kind in ("html", "css", "js"):
+        here, there = (root / "instruct" / "reports" / "preview" for root in (REPOSITORY, unpacked))
+        names = {path.name for path in here.glob(f"*.{kind}")}
+        assert names == {path.name for path in there.glob(f"*.{kind}")} != set()
     assert {path.name.split("-")[0] for path in unpacked.iterdir()} == {"instruct", "cxr_instruct"}
     (metadata,) = unpacked.glob("*.dist-info")
     assert "cxr-instruct = instruct.cli.main:main" in (metadata / "entry_points.txt").read_text()

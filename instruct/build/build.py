@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import instruct
+from instruct.build.audit_gate import audit_build
 from instruct.build.counts import Counts, count_shards
 from instruct.build.execute import execute
 from instruct.build.files import append_line, locked, write_json, write_text
-from instruct.build.job import Job, ShardResult
+from instruct.build.image_stage import run_stage, stage_facts
+from instruct.build.job import Job, ShardResult, run
 from instruct.build.output import FORMAT, MANIFEST, OutputFolder
 from instruct.build.plan import PlannedTask, plan_tasks, removed_tasks, summary
 from instruct.build.publish import Shards, hub_configs, publish_shards
@@ -111,9 +113,10 @@ def _run(
     planned: list[PlannedTask] = []
     results: dict[str, tuple[ShardResult, Path]] = {}
     removed = removed_tasks(selection, output)
+    stage = run_stage(selection, output, workers, tell)
 
     def jobs() -> Iterator[tuple[Job, Path]]:
-        for task in plan_tasks(selection, output, workers):
+        for task in plan_tasks(selection, output, stage):
             planned.append(task)
             tell("planned", **summary(task))
             for item in task.jobs:
@@ -125,7 +128,7 @@ def _run(
             tell("planned", **row)
 
     built = 0
-    for result in execute(jobs(), workers):
+    for result in execute(jobs(), workers, run):
         output.keep(result)
         results[result.key] = (result, output.staged(result.key))
         built += 1
@@ -143,18 +146,29 @@ def _run(
         for task in planned
         if task.jobs
     }
-    published = publish_shards(output, configs)
+    packed = selection.recipe.images.store == "pack"
+    published, images = publish_shards(output, configs, stage.shards, packed)
     manifest = _manifest(selection, planned, published, bad)
+    if selection.recipe.images.store != "reference":
+        manifest["images"] = stage_facts(selection, stage, images if packed else {})
     counts = count_shards(output.path, manifest["tasks"])
     lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for rows in bad.values() for row in rows]
     write_text(output.path / "quarantine.jsonl", "".join(line + "\n" for line in lines))
+    lost = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in stage.bad]
+    if lost:
+        write_text(output.path / "quarantine-images.jsonl", "".join(line + "\n" for line in lost))
+    else:
+        (output.path / "quarantine-images.jsonl").unlink(missing_ok=True)
+    audit_build(output.path, manifest, selection.recipe, tell)
     if finish is not None:
         finish(output.path, manifest, counts)
     write_json(output.path / MANIFEST, manifest)
-    _clean(output, results)
+    _clean(output, set(results) | stage.keys)
     dropped = sum(task.dropped for task in planned) + sum(row["drop"] for row in removed)
-    tell("done", built=built, reused=len(results) - built, dropped=dropped, bad=len(lines))
-    return BuildResult(output.path, manifest, counts, built, len(results) - built, dropped)
+    built += stage.built
+    reused = len(results) + len(stage.keys) - built
+    tell("done", built=built, reused=reused, dropped=dropped, bad=len(lines))
+    return BuildResult(output.path, manifest, counts, built, reused, dropped)
 
 
 def _bad(task: PlannedTask, results: dict[str, tuple[ShardResult, Path]]) -> Iterator[dict[str, str]]:
@@ -201,6 +215,9 @@ def _manifest(
             "task": entry.task.task,
             "dataset": entry.spec.dataset,
             "source": entry.spec.source,
+            "template": entry.task.template,
+            "rule": entry.task.rule,
+            "differs": entry.task.differs,
             "expect": dict(entry.task.expect),
             "splits": {},
         }
@@ -226,6 +243,7 @@ def _manifest(
         "name": selection.recipe.name,
         "version": instruct.__version__,
         "recipe": selection.recipe.model_dump(mode="json", exclude={"sources": {name: {"root"} for name in specs}}),
+        "roots": {name: str(root) for name, root in selection.roots.items()},
         "image_roots": {name: str(get_source(name).image_folder(root)) for name, root in selection.roots.items()},
         "sources": {
             name: {
@@ -241,10 +259,10 @@ def _manifest(
     }
 
 
-def _clean(output: OutputFolder, results: dict[str, tuple[ShardResult, Path]]) -> None:
+def _clean(output: OutputFolder, keys: set[str]) -> None:
     """Remove what only the build needed, and what is known of shards that are gone."""
     shutil.rmtree(output.work / "records", ignore_errors=True)
     shutil.rmtree(output.work / "shards", ignore_errors=True)
     for file in (output.work / "results").glob("*.json"):
-        if file.stem not in results:
+        if file.stem not in keys:
             file.unlink()

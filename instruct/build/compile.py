@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.build.files import explaining
+from instruct.build.image_regions import follow
 from instruct.digest import digest_batch
 from instruct.images.folder import ImageFolder
 from instruct.prompts.template import CompiledTemplate
@@ -89,6 +90,8 @@ def compile_task(
             compiled.namespaces |= set(pc.unique(namespaces(records, entry.namespace)[1]).to_pylist())
             if template.declarations.images != "none":
                 records = _settle_images(entry, records, template.declarations.images, recipe, folders, compiled)
+                if recipe.images.store != "reference":
+                    records = follow(records, entry.namespace, folders)
             if not len(records):
                 continue
             append(records)

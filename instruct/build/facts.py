@@ -67,7 +67,8 @@ def changes(before: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> list[
         ("spec", "the task changed in its spec"),
         ("reader", "the reader changed"),
         ("code", "the rendering code or its libraries changed"),
+        ("moved", "the records that the recipe's splits and leave_out change are others"),
     ):
-        if old[kind] != facts[kind]:
+        if old.get(kind) != facts.get(kind):
             reasons.append(reason)
     return reasons or ["shards are missing or damaged, or images on disk changed"]

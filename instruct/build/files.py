@@ -122,8 +122,12 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, what: str = "build") -> Iterator[None]:
     """Hold a lock file for as long as the block runs; the system drops it if the process dies.
+
+    Args:
+        path: the lock file, two levels below the folder it guards.
+        what: what another process is said to be doing there.
 
     Raises:
         UsageError: another process holds it, or it cannot be made.
@@ -141,7 +145,7 @@ def locked(path: Path) -> Iterator[None]:
         except OSError:
             file.seek(0)
             raise UsageError(
-                f"{path.parent.parent}: another build is writing into this folder"
+                f"{path.parent.parent}: another {what} is writing into this folder"
                 f" (process {file.read().decode().strip() or '?'});"
                 " wait for it, or choose another --out"
             ) from None

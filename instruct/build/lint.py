@@ -156,7 +156,10 @@ def _lint_rendering(entry: TaskEntry, queries: RecordQueries, template: Compiled
     types = queries.column_types(entry)
     variants = len(template.variants)
     records = pa.record_batch(
-        {name: pa.array([_example(name, types[name])] * variants, types[name]) for name in ["id", *template.columns]}
+        {
+            name: pa.array([example_value(name, types[name])] * variants, types[name])
+            for name in ["id", *template.columns]
+        }
     )
     each_variant = np.arange(variants)[:, None]
     problems = []
@@ -175,16 +178,16 @@ def _lint_rendering(entry: TaskEntry, queries: RecordQueries, template: Compiled
     return list(dict.fromkeys(problems))
 
 
-def _example(name: str, kind: pa.DataType) -> Any:
-    """A made-up value of a column."""
+def example_value(name: str, kind: pa.DataType) -> Any:
+    """A made-up value of a column: ``the findings`` for findings, choices for options, a box for regions."""
     if name in _EXAMPLES:
         return _EXAMPLES[name]
     if pa.types.is_string(kind):
         return f"the {name.replace('_', ' ')}"
     if pa.types.is_list(kind):
-        return [_example(name, kind.value_type)]
+        return [example_value(name, kind.value_type)]
     if pa.types.is_struct(kind):
-        return {child.name: _example(child.name, child.type) for child in kind}
+        return {child.name: example_value(child.name, child.type) for child in kind}
     if pa.types.is_boolean(kind):
         return True
     return 0

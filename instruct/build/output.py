@@ -5,6 +5,7 @@
     OUT/README.md, counts.md, counts.csv, counts.json, quarantine.jsonl, build.log.jsonl
     OUT/manifest.json                                     written last: without it, a build is not finished
     OUT/<config>/<split>/arrow/data-00000-of-00003.arrow  shards; state.json and dataset_info.json beside arrow/
+    OUT/images/<source>/arrow/data-00000-of-00003.arrow   images tables, where rows refer to them
     OUT/.build/                                           lock, records, staged shards, results by key
 """
 
@@ -24,6 +25,8 @@ from instruct.errors import UsageError
 SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
 
 MANIFEST = "manifest.json"
+# Folder of the images tables: below the output folder where rows refer to them, below its work folder otherwise.
+IMAGES = "images"
 FORMAT = 1
 
 
@@ -93,6 +96,11 @@ class OutputFolder:
     def shard_file(self, config: str, split: str, number: int, total: int) -> Path:
         """Where a shard is published."""
         return self.path / config / SPLIT_NAMES[split] / "arrow" / f"data-{number:05d}-of-{total:05d}.arrow"
+
+    def images_file(self, source: str, number: int, total: int, shown: bool) -> Path:
+        """Where a shard of an images table is published, or kept for the next build."""
+        folder = self.path if shown else self.work
+        return folder / IMAGES / source / "arrow" / f"data-{number:05d}-of-{total:05d}.arrow"
 
     def keep(self, result: ShardResult) -> None:
         """Remember a finished shard."""

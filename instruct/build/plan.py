@@ -10,14 +10,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from instruct.build.compile import CompiledTask, compile_task
+from instruct.build.corrections import Corrections, find_corrections
 from instruct.build.facts import changes, dialect_of, task_facts
+from instruct.build.image_stage import ImageStage, dry_stage
 from instruct.build.job import Job, ShardResult
 from instruct.build.lint import bare_queries, lint_task
 from instruct.build.output import OutputFolder
-from instruct.build.selection import Selection, image_folders, select
+from instruct.build.selection import Selection, select
 from instruct.build.tables import SourceTables
 from instruct.errors import SpecError
-from instruct.images.folder import ImageFolder
 from instruct.prompts.source import find_template
 from instruct.prompts.template import CompiledTemplate, compile_template
 from instruct.sources import get_source
@@ -76,7 +77,9 @@ def dry_run(
     selection = select(recipe, data_root, spec_folders)
     with TemporaryDirectory(prefix="cxr-instruct-plan-") as scratch:
         output.scratch = Path(scratch)
-        return [summary(task) for task in plan_tasks(selection, output)] + removed_tasks(selection, output)
+        stage, images = dry_stage(selection, output)
+        tasks = [summary(task) for task in plan_tasks(selection, output, stage)]
+        return images + tasks + removed_tasks(selection, output)
 
 
 def summary(task: PlannedTask) -> dict[str, Any]:
@@ -107,13 +110,13 @@ def removed_tasks(selection: Selection, output: OutputFolder) -> list[dict[str, 
     return rows
 
 
-def plan_tasks(selection: Selection, output: OutputFolder, threads: int = 1) -> Iterator[PlannedTask]:
+def plan_tasks(selection: Selection, output: OutputFolder, stage: ImageStage) -> Iterator[PlannedTask]:
     """Compile and plan the tasks of every spec, one at a time; a source's tables are read once.
 
     Args:
         selection: what to plan.
         output: the output folder; records are written into its work folder.
-        threads: images decoded at a time, where the recipe wants them decoded.
+        stage: where the images are, and what is wrong with them.
 
     Raises:
         SpecError, DataError: see :func:`instruct.build.compile.compile_task`.
@@ -123,21 +126,22 @@ def plan_tasks(selection: Selection, output: OutputFolder, threads: int = 1) -> 
         if entry.task.template not in templates:
             found = compile_template(find_template(entry.task.template, selection.template_folders))
             templates[entry.task.template] = compile_template(found.source, dialect_of(found, selection.recipe))
-    folders = image_folders(selection, threads)
     sources = SourceTables(selection)
+    corrected = find_corrections(selection, sources)
     absent = selection.absent
     for _, group in groupby(selection.entries, key=lambda entry: entry.file.path):
         entries = [entry for entry in group if entry.config not in absent]
         if entries:
-            yield from _plan_spec(selection, entries, templates, folders, sources, output)
+            yield from _plan_spec(selection, entries, templates, stage, sources, corrected, output)
 
 
 def _plan_spec(
     selection: Selection,
     entries: list[TaskEntry],
     templates: Mapping[str, CompiledTemplate],
-    folders: Mapping[str, ImageFolder],
+    stage: ImageStage,
     sources: SourceTables,
+    corrected: Corrections,
     output: OutputFolder,
 ) -> Iterator[PlannedTask]:
     recipe = selection.recipe
@@ -154,15 +158,15 @@ def _plan_spec(
         reads=[get_source(held) for held in reads],
         seed=recipe.seed,
         mentions_change=recipe.mentions_change,
+        corrections=corrected.tables,
     ) as queries:
         for entry in entries:
             template = templates[entry.task.template]
             file = output.records_file(entry.config)
             file.parent.mkdir(parents=True, exist_ok=True)
-            compiled = compile_task(entry, queries, template, recipe, folders, file)
-            yield _plan_task(
-                entry, template, compiled, task_facts(entry, sources, template, recipe), recipe, folders, file, output
-            )
+            compiled = compile_task(entry, queries, template, recipe, stage.folders, file)
+            facts = task_facts(entry, sources, template, recipe) | {"moved": corrected.moved.get(entry.config, {})}
+            yield _plan_task(entry, template, compiled, facts, recipe, stage, file, output)
     del tables
     sources.keep_only({held for spec in later for held in (spec.source, *spec.reads)})
 
@@ -173,11 +177,14 @@ def _plan_task(
     compiled: CompiledTask,
     facts: dict[str, Any],
     recipe: Recipe,
-    folders: Mapping[str, ImageFolder],
+    stage: ImageStage,
     file: Path,
     output: OutputFolder,
 ) -> PlannedTask:
-    roots = {name: str(folder.root) for name, folder in folders.items()} if recipe.images.paths == "absolute" else {}
+    images = recipe.images
+    by_path = images.store == "reference" and images.paths == "absolute"
+    roots = {name: str(folder.root) for name, folder in stage.folders.items()} if by_path else {}
+    tables = stage.tables(compiled.namespaces) if images.store == "embed" else {}
     jobs = []
     for piece in compiled.slices:
         job = Job(
@@ -196,6 +203,9 @@ def _plan_task(
             dialect=dialect_of(template, recipe),
             spec_digest=facts["spec"],
             seed=recipe.seed,
+            store=images.store,
+            tables=tables,
+            tables_digest=stage.digest(compiled.namespaces) if tables else "",
         )
         jobs.append(PlannedJob(job, output.find(job.key)))
     before = next((task for task in output.manifest.get("tasks", ()) if task["config"] == entry.config), None)

@@ -11,24 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from instruct.build.files import write_json
+from instruct.build.image_table import image_features
 from instruct.build.job import ShardResult
-from instruct.build.output import MANIFEST, SPLIT_NAMES, OutputFolder
+from instruct.build.output import IMAGES, MANIFEST, SPLIT_NAMES, OutputFolder
 from instruct.build.schema import features
 from instruct.digest import digest_json
 
-# Split to the shards of one configuration, each with the file it is in now.
+# Split to the shards of one configuration, or source to those of its images, each with the file it is in now.
 Shards = Mapping[str, Sequence[tuple[ShardResult, Path]]]
 
 
-def publish_shards(output: OutputFolder, configs: Mapping[str, Shards]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def publish_shards(
+    output: OutputFolder, configs: Mapping[str, Shards], images: Shards | None = None, images_shown: bool = True
+) -> tuple[dict[str, dict[str, list[dict[str, Any]]]], dict[str, list[dict[str, Any]]]]:
     """Move shards to their names and write what opens them; remove what the build no longer has.
 
     Args:
         output: the output folder.
         configs: configuration to its shards.
+        images: source to the shards of its images table.
+        images_shown: whether these are part of the dataset; otherwise they are kept for the next build only.
 
     Returns:
-        For the manifest: configuration to split to shards, each with file, key, rows, bytes and digest.
+        For the manifest: configuration to split to shards, each with file, key, rows, bytes and digest. And source to
+        the shards of its images, without a key: it holds times, which differ between copies of one dataset.
     """
     (output.path / MANIFEST).unlink(missing_ok=True)
     moves: list[tuple[str, Path, Path]] = []
@@ -51,11 +57,24 @@ def publish_shards(output: OutputFolder, configs: Mapping[str, Shards]) -> dict[
                     }
                 )
             published[config][split] = entries
+    stored: dict[str, list[dict[str, Any]]] = {}
+    for source, shards in (images or {}).items():
+        for number, (result, file) in enumerate(shards):
+            target = output.images_file(source, number, len(shards), images_shown)
+            moves.append((result.key, file, target))
+            stored.setdefault(source, []).append(
+                {
+                    "file": target.relative_to(output.path).as_posix(),
+                    "images": result.examples,
+                    "bytes": result.bytes,
+                    "sha256": result.sha256,
+                }
+            )
     _move(output, moves)
     _remove_strays(output, {target for _, _, target in moves})
-    for name, content in descriptions(published).items():
+    for name, content in descriptions(published, stored if images_shown else {}).items():
         write_json(output.path / name, content)
-    return published
+    return published, stored
 
 
 def _move(output: OutputFolder, moves: Sequence[tuple[str, Path, Path]]) -> None:
@@ -73,7 +92,8 @@ def _move(output: OutputFolder, moves: Sequence[tuple[str, Path, Path]]) -> None
 
 
 def _remove_strays(output: OutputFolder, wanted: set[Path]) -> None:
-    for file in output.path.glob("*/*/arrow/data-*.arrow"):  # others are caches of `datasets`
+    hidden = output.work.glob(f"{IMAGES}/*/arrow/data-*.arrow")
+    for file in (*output.path.glob("*/*/arrow/data-*.arrow"), *hidden):  # others are caches of `datasets`
         if file not in wanted:
             file.unlink()
     configs = {file.parents[2] for file in wanted}
@@ -88,11 +108,15 @@ def _remove_strays(output: OutputFolder, wanted: set[Path]) -> None:
         shutil.rmtree(output.path / split, ignore_errors=True)
 
 
-def descriptions(published: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> dict[str, dict[str, Any]]:
-    """What ``load_from_disk`` reads of each configuration, and of the folder as all of them together.
+def descriptions(
+    published: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
+    images: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """What ``load_from_disk`` reads of each configuration, of the folder as all of them together, and of the images.
 
     Args:
         published: configuration to split to shards, as in the manifest.
+        images: source to shards of its images table, as in the manifest.
 
     Returns:
         File name below the output folder to its JSON content.
@@ -104,25 +128,26 @@ def descriptions(published: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]
             together[split] = shards
     files: dict[str, dict[str, Any]] = {}
     for folder, splits in (*published.items(), (".", together)):
-        files |= _describe(Path(folder), splits)
+        named = {name: splits[split] for split, name in SPLIT_NAMES.items() if split in splits}
+        files |= _describe(Path(folder), named, features())
+    if images:
+        files |= _describe(Path(IMAGES), images, image_features())
     return files
 
 
-def _describe(folder: Path, splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+def _describe(
+    folder: Path, splits: Mapping[str, Sequence[Mapping[str, Any]]], columns: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
     """The list of splits, and per split its features and files."""
-    described: dict[str, dict[str, Any]] = {
-        (folder / "dataset_dict.json").as_posix(): {
-            "splits": [name for split, name in SPLIT_NAMES.items() if split in splits]
-        }
-    }
+    described: dict[str, dict[str, Any]] = {(folder / "dataset_dict.json").as_posix(): {"splits": list(splits)}}
     for split, shards in splits.items():
-        place = folder / SPLIT_NAMES[split]
+        place = folder / split
         up, inside = "../" * len(place.parts), f"{place.as_posix()}/"
         files = [
             shard["file"].removeprefix(inside) if shard["file"].startswith(inside) else up + shard["file"]
             for shard in shards
         ]
-        described[f"{inside}dataset_info.json"] = {"features": features()}
+        described[f"{inside}dataset_info.json"] = {"features": columns}
         described[f"{inside}state.json"] = {
             "_data_files": [{"filename": file} for file in files],
             # datasets names its caches by this; it must change with the content.
@@ -131,7 +156,7 @@ def _describe(folder: Path, splits: Mapping[str, Sequence[Mapping[str, Any]]]) -
             "_format_kwargs": {},
             "_format_type": None,
             "_output_all_columns": False,
-            "_split": SPLIT_NAMES[split],
+            "_split": split,
         }
     return described
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -49,14 +50,21 @@ _VALUES = {
     pa.string(): "string",
     pa.int32(): "int32",
     pa.int64(): "int64",
+    pa.uint64(): "uint64",
+    pa.bool_(): "bool",
     pa.float64(): "float64",
     pa.binary(): "binary",
 }
 
 
 def features() -> dict[str, Any]:
-    """The columns as ``datasets`` features, in the notation that versions 3.6 to 5 all read."""
-    return {name: _feature(kind) for name, kind in COLUMNS}
+    """The columns as ``datasets`` features."""
+    return features_of(COLUMNS)
+
+
+def features_of(columns: Iterable[tuple[str, pa.DataType]]) -> dict[str, Any]:
+    """Columns as ``datasets`` features, in the notation that versions 3.6 to 5 all read."""
+    return {name: _feature(kind) for name, kind in columns}
 
 
 def _feature(kind: pa.DataType) -> Any:
@@ -71,8 +79,13 @@ def _feature(kind: pa.DataType) -> Any:
 
 def shard_schema() -> pa.Schema:
     """Schema of every shard, with the metadata that ``datasets`` and this package read."""
+    return schema_of(COLUMNS)
+
+
+def schema_of(columns: Sequence[tuple[str, pa.DataType]]) -> pa.Schema:
+    """Schema of some columns, with the same metadata."""
     metadata = {
-        "huggingface": json.dumps({"info": {"features": features()}}, sort_keys=True),
+        "huggingface": json.dumps({"info": {"features": features_of(columns)}}, sort_keys=True),
         "cxr_instruct": json.dumps({"schema_version": SCHEMA_VERSION}),
     }
-    return pa.schema([pa.field(name, kind) for name, kind in COLUMNS], metadata=metadata)
+    return pa.schema([pa.field(name, kind) for name, kind in columns], metadata=metadata)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from instruct.build.counts import count_shards
 from instruct.build.files import read_json
+from instruct.build.image_table import image_schema
 from instruct.build.output import MANIFEST, OutputFolder
 from instruct.build.publish import descriptions
 from instruct.build.schema import shard_schema
@@ -44,7 +45,13 @@ def verify(folder: Path) -> list[str]:
             for shard in split["shards"]:
                 file = folder / shard["file"]
                 wanted.add(file)
-                problems += _check_shard(file, shard)
+                problems += _check_shard(file, shard, shard["examples"], shard_schema())
+    stored = manifest.get("images", {"sources": {}})["sources"]
+    images = {source: held["shards"] for source, held in stored.items() if held["shards"]}
+    for shard in (shard for shards in images.values() for shard in shards):
+        file = folder / shard["file"]
+        wanted.add(file)
+        problems += _check_shard(file, shard, shard["images"], image_schema())
     strays = sorted(file for file in folder.glob("*/*/arrow/data-*") if file not in wanted)
     problems += [f"{file}: does not belong to the build" for file in strays]
     published = {
@@ -54,7 +61,7 @@ def verify(folder: Path) -> list[str]:
     }
     problems += [
         f"{folder / name}: does not say what the manifest does"
-        for name, content in descriptions(published).items()
+        for name, content in descriptions(published, images).items()
         if read_json(folder / name) != content
     ]
     if not problems:
@@ -70,7 +77,7 @@ def verify(folder: Path) -> list[str]:
     return problems
 
 
-def _check_shard(file: Path, shard: dict[str, Any]) -> list[str]:
+def _check_shard(file: Path, shard: dict[str, Any], rows: int, schema: pa.Schema) -> list[str]:
     if not file.is_file():
         return [f"{file}: is missing"]
     if file.stat().st_size != shard["bytes"]:
@@ -79,8 +86,8 @@ def _check_shard(file: Path, shard: dict[str, Any]) -> list[str]:
         return [f"{file}: its content differs from what was built"]
     with pa.memory_map(str(file)) as source:
         table = pa.ipc.open_stream(source).read_all()
-    if not table.schema.equals(shard_schema()):
+    if not table.schema.equals(schema):
         return [f"{file}: has another schema than this release writes"]
-    if len(table) != shard["examples"]:
-        return [f"{file}: has {len(table):,} examples; the manifest says {shard['examples']:,}"]
+    if len(table) != rows:
+        return [f"{file}: has {len(table):,} rows; the manifest says {rows:,}"]
     return []

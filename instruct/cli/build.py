@@ -61,10 +61,17 @@ def bad_records(manifest: dict[str, Any]) -> dict[str, dict[str, int]]:
 def notes(manifest: dict[str, Any]) -> list[str]:
     """What a person should know of a build: what was left out, what is missing, what differs from a full release."""
     lines = []
+    for source, held in manifest.get("images", {"sources": {}})["sources"].items():
+        for reason, number in held["bad"].items():
+            lines.append(f"images of {source}: {number:,} not stored: {reason} (quarantine-images.jsonl)")
     for task in manifest["tasks"]:
         name = task["name"]
         for reason, number in task.get("bad", {}).items():
             lines.append(f"{name}: {number:,} records left out: {reason} (quarantine.jsonl)")
+        moved = (task["facts"] or {}).get("moved")
+        if moved:
+            numbers = ", ".join(f"{number:,} {what}" for what, number in moved.items())
+            lines.append(f"{name}: records by splits and leave_out of the recipe: {numbers}")
         for reason, number in task.get("dropped_images", {}).items():
             lines.append(f"{name}: {number:,} images left out of records that stay: {reason}")
         if task.get("missing_images"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from instruct.cli import options
+from instruct.cli.terminal import on_terminal, print_tables
 
 
 @click.command("counts")
@@ -18,9 +19,9 @@ from instruct.cli import options
     metavar="FILE.csv|published",
     help="Show our cell, that of another count table and the difference; 'published' is the table of CheXinstruct.",
 )
-@click.option("--format", "form", type=click.Choice(["markdown", "csv"]), default="markdown", show_default=True)
+@click.option("--format", "form", type=click.Choice(["markdown", "csv"]), help="[drawn on a terminal, else markdown]")
 @options.as_json
-def command(folder: Path, compare: str | None, form: str, as_json: bool) -> None:
+def command(folder: Path, compare: str | None, form: str | None, as_json: bool) -> None:
     """Count what the dataset folder OUT holds, from its shards."""
     from instruct.build.counts import count_shards
     from instruct.build.verify import read_manifest
@@ -41,6 +42,8 @@ def command(folder: Path, compare: str | None, form: str, as_json: bool) -> None
         click.echo(json.dumps(count_table.to_json(counts)))
     elif form == "csv":
         click.echo(count_table.to_csv(counts), nl=False)
+    elif on_terminal() and form is None:
+        print_tables([count_table.to_table(counts)])
     else:
         absent = {task["name"]: task["absent"] for task in manifest["tasks"] if task.get("absent")}
         click.echo(count_table.to_markdown(counts, absent), nl=False)

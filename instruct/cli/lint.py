@@ -15,19 +15,21 @@ from instruct.cli import options
 @options.specs
 @options.as_json
 def command(recipes: tuple[str, ...], specs: tuple[Path, ...], as_json: bool) -> None:
-    """Check every task spec, query and template (and RECIPES) without data; all faults at once."""
+    """Check every task spec, query and template (and RECIPES) without data; all faults at once.
+
+    A recipe whose file is named mixture_* or lora_* is checked as one that mixes or trains.
+    """
     from instruct.build.lint import lint
     from instruct.build.selection import template_folders
     from instruct.errors import SpecError
     from instruct.resources import shipped
-    from instruct.specs.recipe import load_recipe
     from instruct.specs.task_spec import load_task_specs
 
     problems: list[str] = []
     tasks = 0
     for recipe in recipes or [str(path) for path in sorted(shipped("recipes").glob("*.yaml"))]:
         try:
-            load_recipe(recipe)
+            _load(recipe)
         except SpecError as error:
             problems += error.problems
     try:
@@ -46,3 +48,13 @@ def command(recipes: tuple[str, ...], specs: tuple[Path, ...], as_json: bool) ->
         )
     if problems:
         click.get_current_context().exit(SpecError.exit_code)
+
+
+def _load(recipe: str) -> None:
+    """Read a recipe as what its file name says it is."""
+    from instruct.mixture.recipe import load_mixture_recipe
+    from instruct.specs.recipe import load_recipe, recipe_kind
+    from instruct.training.recipe import load_training_recipe
+
+    loaders = {"build": load_recipe, "mixture": load_mixture_recipe, "lora": load_training_recipe}
+    loaders[recipe_kind(Path(recipe).stem)](recipe)

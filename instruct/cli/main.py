@@ -12,7 +12,8 @@ import instruct
 from instruct.errors import UserError
 
 _COMMANDS = (
-    "demo", "sources", "synth", "lint", "plan", "build", "verify", "counts", "show", "evaluate", "leaderboard",
+    "demo", "sources", "synth", "lint", "plan", "build", "verify", "audit", "counts", "show", "stats", "card",
+    "preview", "push", "mixture", "check", "train", "adapter", "generate", "evaluate", "leaderboard", "demo-train",
     "schema",
 )  # fmt: skip
 
@@ -37,7 +38,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = import_module(f"instruct.cli.{cmd_name}").command
+        command = import_module(f"instruct.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

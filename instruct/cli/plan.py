@@ -30,8 +30,9 @@ def command(
         click.echo(json.dumps({"tasks": rows}))
         return
     for row in rows:
+        noun = "images" if "images" in row["records"] else "records"
         click.echo(
-            f"{row['task']}: {sum(row['records'].values()):,} records; shards: {row['build']} to build,"
+            f"{row['task']}: {sum(row['records'].values()):,} {noun}; shards: {row['build']} to build,"
             f" {row['reuse']} to reuse, {row['drop']} to drop"
         )
         for reason in row["reasons"]:

@@ -31,9 +31,10 @@ def _plain(event: dict[str, Any]) -> None:
 
 def _planned(event: dict[str, Any]) -> str:
     records = sum(event["records"].values())
+    noun = "images" if "images" in event["records"] else "records"
     parts = [f"{event[kind]} to {kind}" for kind in ("build", "reuse", "drop") if event[kind]]
     reasons = f" ({'; '.join(event['reasons'])})" if event["reasons"] else ""
-    return f"{event['task']}: {records:,} records, shards: {', '.join(parts) or 'none'}{reasons}"
+    return f"{event['task']}: {records:,} {noun}, shards: {', '.join(parts) or 'none'}{reasons}"
 
 
 def _start(event: dict[str, Any]) -> str:
@@ -43,7 +44,24 @@ def _start(event: dict[str, Any]) -> str:
     )
 
 
-_LINES: dict[str, Callable[[dict[str, Any]], str]] = {"start": _start, "planned": _planned}
+def _images(event: dict[str, Any]) -> str:
+    bad = ", ".join(f"{number:,} {reason}" for reason, number in event["bad"].items())
+    return f"images of {event['source']}: {event['stored']:,} stored" + (f"; left out: {bad}" if bad else "")
+
+
+def _audit(event: dict[str, Any]) -> str:
+    accepted = f", {event['accepted']:,} accepted" if event["accepted"] else ""
+    return f"audit: {event['leaks']:,} leaks between splits{accepted}" + (
+        " (cxr-instruct audit OUT shows them)" if event["leaks"] else ""
+    )
+
+
+_LINES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "start": _start,
+    "planned": _planned,
+    "images": _images,
+    "audit": _audit,
+}
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from instruct.cli import options
+from instruct.cli.terminal import on_terminal
 
 
 @click.command("show")
@@ -29,7 +30,37 @@ def command(
         click.echo(json.dumps({"examples": found}, ensure_ascii=False))
         return
     for example in found:
-        _print(example)
+        if on_terminal():
+            _draw(example)
+        else:
+            _print(example)
+
+
+def _draw(example: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.panel import Panel
+    from rich.rule import Rule
+    from rich.text import Text
+
+    console = Console()
+    head = f"[{example['task']}] [{example['dataset']}] {example['split']}: {example['id']}"
+    console.print(Rule(Text(head, "bold"), align="left", style="dim"))
+    images = iter(example["images"])
+    for message in example["messages"]:
+        said = Text()
+        for part in message["content"]:
+            if part["type"] == "image":
+                said.append(f"<image: {next(images)['path']}>\n", "magenta")
+            else:
+                said.append(part["text"].strip("\n") + "\n")
+        said.rstrip()
+        colour = {"assistant": "green", "system": "yellow"}.get(message["role"], "cyan")
+        console.print(Panel(said, title=Text(message["role"], colour), title_align="left", border_style=colour))
+    for region in example["regions"]:
+        console.print(Text(f"region: {json.dumps(region)}", "dim"))
+    source = example["provenance"]
+    told = f"from {source['origin']}, template {source['template']}, variant {source['variant']}"
+    console.print(Text(told, "dim"))
 
 
 def _print(example: dict[str, Any]) -> None:

@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from instruct.images.fault import MAX_PIXELS
 from instruct.reasons import Reason
-
-# Larger than any radiograph; a file that claims more is damaged or hostile.
-MAX_PIXELS = 400_000_000
 
 
 class ImageFolder:

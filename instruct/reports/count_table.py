@@ -17,6 +17,7 @@ from typing import Any
 
 from instruct.build.counts import Count, Counts
 from instruct.errors import DataError
+from instruct.reports.markdown import Table
 from instruct.specs.task_spec import SPLITS
 
 TITLE = "# Instruction Tuning Data for CXR"
@@ -60,6 +61,13 @@ def to_markdown(counts: Counts, absent: Mapping[str, Sequence[str]] | None = Non
         sources = ", ".join(sorted({name for names in absent.values() for name in names}))
         lines += ["", f"Rows of zeros without data: these sources were not on disk: {sources}."]
     return "\n".join(lines) + "\n"
+
+
+def to_table(counts: Counts) -> Table:
+    """The table for a terminal."""
+    heads = ["", *(column_title(kind, split) for kind, split in COLUMNS)]
+    rows = [[name, *cells(row)] for name, row in _in_order(counts)]
+    return Table("Count table", heads, [*rows, [TOTAL, *cells(counts.total)]])
 
 
 def _in_order(counts: Counts) -> list[tuple[str, dict[str, Count]]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from instruct.errors import SpecError, UsageError
 from instruct.model import StrictModel
 from instruct.resources import shipped
 from instruct.specs.yaml_file import YamlFile, load_value, load_yaml
+
+_Recipe = TypeVar("_Recipe", bound=StrictModel)
 
 
 class SourceChoice(StrictModel):
@@ -37,6 +39,49 @@ class Images(StrictModel):
         default="absolute",
         description="absolute paths open from anywhere; relative ones are below the root the manifest records.",
     )
+    store: Literal["reference", "pack", "embed"] = Field(
+        default="reference",
+        description="reference: rows hold paths of the published images. pack: every image is resized and encoded once "
+        "into a table of its source, and rows refer to it. embed: rows hold the resized images themselves.",
+    )
+    fit: Literal["short", "long", "square"] = Field(
+        default="short",
+        description="pack and embed: which side gets the size; square pads the other with black. Nothing is enlarged.",
+    )
+    size: int = Field(default=512, ge=16, le=8192, description="pack and embed: length of that side in pixels.")
+    encoding: Literal["jpeg", "png"] = Field(
+        default="jpeg", description="pack and embed: grey JPEG of quality 95, or grey PNG, which loses nothing."
+    )
+    backend: Literal["pillow", "fast"] = Field(
+        default="pillow", description="pack and embed: fast needs the [fast] extra, and gives slightly other pixels."
+    )
+    links: Literal["refuse", "follow"] = Field(
+        default="refuse",
+        description="pack and embed: an image that is a symbolic link out of its source's folder is left out, or read.",
+    )
+
+    @model_validator(mode="after")
+    def _stores_what_is_there(self) -> Images:
+        if self.store != "reference" and self.missing == "keep":
+            raise ValueError(
+                f"store: {self.store} needs missing: drop; an image that is not on disk cannot be stored"
+            )
+        return self
+
+
+class AuditException(StrictModel):
+    """A finding of the leakage audit that is accepted, and why."""
+
+    between: list[str] = Field(
+        min_length=1,
+        max_length=2,
+        description="The dataset of the finding and what it overlaps: a dataset, a protected set, or the source whose "
+        "official split it leaves. One name: within that dataset.",
+    )
+    checks: list[Literal["protected", "official_split", "patient", "study", "image", "text", "pixels"]] = Field(
+        default_factory=list, description="Kinds of findings; default: all."
+    )
+    reason: str = Field(min_length=10, description="Why it is accepted; the card prints it.")
 
 
 class Recipe(StrictModel):
@@ -71,6 +116,23 @@ class Recipe(StrictModel):
         le=1,
         description="Share of a task's records that may be quarantined before the build fails.",
     )
+    audit: Literal["fail", "warn", "off"] = Field(
+        default="warn",
+        description="Look for patients, studies and images in two splits, and for protected evaluation sets in train, "
+        "before the build is finished: fail stops it, warn tells, off does not look.",
+    )
+    audit_exceptions: list[AuditException] = Field(default_factory=list, description="Findings that are accepted.")
+    splits: dict[str, Literal["follow_upstream", "drop_leaks"]] = Field(
+        default_factory=dict,
+        description="Dataset to what is done with its leaks. follow_upstream: a record gets the split that its study has "
+        "in the source it was taken from. drop_leaks: a record of train or val is left out if a better protected split "
+        "of any row has its patient, study or image, one of train also if a protected evaluation set has.",
+    )
+    leave_out: list[str] = Field(
+        default_factory=list,
+        description="Patients, studies and images (source/key, as the audit names them) whose records are left out of "
+        "train and val.",
+    )
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -84,7 +146,36 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         SpecError: with every fault.
         UsageError: an override is not of the form ``key=value``, or there is no such recipe.
     """
-    file = load_yaml(_find(path))
+    return load_recipe_with_places(path, Recipe, overrides, kind="build")[0]
+
+
+def shipped_recipes(kind: str) -> dict[str, Path]:
+    """The shipped recipes of a kind: name to file.
+
+    Args:
+        kind: ``build``, or ``mixture`` or ``lora``, with which the names of the others begin.
+    """
+    files = {file.stem: file for file in sorted(shipped("recipes").glob("*.yaml"))}
+    return {name: file for name, file in files.items() if recipe_kind(name) == kind}
+
+
+def recipe_kind(name: str) -> str:
+    """The kind of recipe that a file name tells: ``mixture_*``, ``lora_*``, anything else is a build recipe."""
+    return next((kind for kind in ("mixture", "lora") if name.startswith(f"{kind}_")), "build")
+
+
+def load_recipe_with_places(
+    path: str | Path, model: type[_Recipe], overrides: Sequence[str] = (), *, kind: str
+) -> tuple[_Recipe, YamlFile]:
+    """Read a recipe of any kind as :func:`load_recipe` does, and its file, which knows where each value stands.
+
+    Args:
+        path: a file, or the name of a shipped recipe of the kind.
+        model: what the recipe must be.
+        overrides: ``key=value`` texts.
+        kind: as in :func:`shipped_recipes`.
+    """
+    file = load_yaml(_find(path, kind))
     recipe_keys = set(file.data) if isinstance(file.data, dict) else set()
     data = file.data
     for override in overrides:
@@ -97,17 +188,17 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
             file.path, data, {place: at for place, at in file._places.items() if set(place[:1]) <= recipe_keys}
         )
     try:
-        return file.validate(Recipe)
+        return file.validate(model), file
     except SpecError as error:
         if overrides:
             error = SpecError([*error.problems, f"(with overrides: {' '.join(overrides)})"])
         raise error from None
 
 
-def _find(path: str | Path) -> Path:
+def _find(path: str | Path, kind: str) -> Path:
     if Path(path).is_file():
         return Path(path)
-    recipes = {file.stem: file for file in sorted(shipped("recipes").glob("*.yaml"))}
+    recipes = shipped_recipes(kind)
     if str(path) in recipes:
         return recipes[str(path)]
     near = get_close_matches(str(path), recipes, n=1)

@@ -40,6 +40,8 @@ class RecordQueries:
         reads: more sources.
         seed: the recipe's seed.
         mentions_change: the recipe's rule for ``mentions_change``.
+        corrections: configuration to the records that do not get the split their query gives: columns ``id`` and
+            ``split``, where null leaves the record out.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class RecordQueries:
         reads: Sequence[Source] = (),
         seed: int = 0,
         mentions_change: str = "substring",
+        corrections: Mapping[str, pa.Table] | None = None,
     ) -> None:
+        self._corrections = corrections or {}
         self._connection = duckdb.connect(":memory:")
         self._columns: dict[str, dict[str, str]] = {}
         run = self._connection.execute
@@ -152,7 +156,7 @@ class RecordQueries:
         order = " ".join(f"WHEN '{split}' THEN {number}" for number, split in enumerate(SPLITS))
         wanted = ", ".join(_SHUFFLED if name == "options" else f'"{name}"' for name in names)
         query = (
-            f"SELECT {wanted}, stable_hash(id, 'variant') AS {VARIANT_HASH} FROM (\n{_query(entry)}\n)"
+            f"SELECT {wanted}, stable_hash(id, 'variant') AS {VARIANT_HASH} FROM {self._corrected(entry)}"
             f" ORDER BY CASE split {order} END NULLS FIRST, id NULLS FIRST"
         )
         try:
@@ -160,6 +164,40 @@ class RecordQueries:
             yield from _rebatch(entry, reader, batch_rows)
         except duckdb.Error as error:
             raise _explain(entry, error) from None
+
+    def images(self, entry: TaskEntry) -> Iterator[tuple[str, str]]:
+        """The images that a task's records refer to, each once: the source that holds it, and its path.
+
+        Raises:
+            SpecError: the query does not bind or fails.
+        """
+        columns = self.columns(entry)
+        if "images" not in columns:
+            return
+        given = [name for name in ("image_namespace", "namespace") if name in columns]
+        held_by = f"coalesce({', '.join([*given, '$default'])})"
+        query = (
+            f"SELECT DISTINCT * FROM (SELECT {held_by}, unnest(images) AS path FROM (\n{_query(entry)}\n))"
+            " WHERE path IS NOT NULL"
+        )
+        try:
+            rows = self._connection.execute(query, {"default": entry.namespace})
+            while found := rows.fetchmany(100_000):
+                yield from found
+        except duckdb.Error as error:
+            raise _explain(entry, error) from None
+
+    def _corrected(self, entry: TaskEntry) -> str:
+        """A task's query, with the splits that the recipe's corrections give."""
+        table = self._corrections.get(entry.config)
+        if table is None:
+            return f"(\n{_query(entry)}\n)"
+        self._connection.register("_corrected", table)
+        return (
+            f"(SELECT given.* REPLACE (coalesce(_corrected.split, given.split) AS split) FROM (\n{_query(entry)}\n)"
+            " AS given LEFT JOIN main._corrected AS _corrected ON _corrected.id = given.id"
+            " WHERE _corrected.id IS NULL OR _corrected.split IS NOT NULL)"
+        )
 
     def _parse(self, entry: TaskEntry) -> list[duckdb.Statement]:
         try:

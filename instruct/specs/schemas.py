@@ -18,5 +18,15 @@ def json_schema(kind: str) -> dict[str, Any]:
     Args:
         kind: ``task_spec`` or ``recipe``.
     """
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_MODELS[kind].model_json_schema()}
+    return schema_of(_MODELS[kind], kind)
+
+
+def schema_of(model: type[BaseModel], kind: str) -> dict[str, Any]:
+    """The schema of the files that a model describes.
+
+    Args:
+        model: the model.
+        kind: what such a file is called, with underscores.
+    """
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
     return schema | {"title": f"cxr-instruct {kind.replace('_', ' ')}"}

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from instruct.errors import SpecError, UsageError
-from instruct.resources import shipped
-from instruct.specs.recipe import load_recipe
+from instruct.specs.recipe import load_recipe, shipped_recipes
 
 RECIPE = """\
 name: mine
@@ -27,7 +26,7 @@ def faults(path, *overrides: str) -> list[str]:
     return [problem.removeprefix(f"{path.parent}/") for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in shipped("recipes").glob("*.yaml")))
+@pytest.mark.parametrize("name", shipped_recipes("build"))
 def test_a_shipped_recipe_goes_by_its_name(name):
     assert load_recipe(name).name == name
 

@@ -8,13 +8,12 @@ from urllib.parse import urlsplit
 from instruct.errors import TermsError
 from instruct.evaluation.metric import Settings
 from instruct.evaluation.pairs import Pairs
-from instruct.specs.task_spec import TaskSpec, load_task_specs
-
-_CLOSED = ("gated", "credentialed")
+from instruct.specs.task_spec import load_task_specs
+from instruct.specs.terms import refusals, with_upstream
 
 
 def check_terms(metric: str, pairs: Pairs, url: str, settings: Settings) -> None:
-    """Refuse to send reports of gated or credentialed sources, or of unknown ones, to another machine.
+    """Refuse to send reports of sources whose terms forbid it, or of unknown ones, to another machine.
 
     Args:
         metric: the metric, for the message.
@@ -31,24 +30,20 @@ def check_terms(metric: str, pairs: Pairs, url: str, settings: Settings) -> None
     specs = {entry.spec.source: entry.spec for entry in load_task_specs()}
     refused = []
     for dataset in sorted({str(extra.get("dataset") or "") for extra in pairs.extras}):
-        named = [spec for spec in specs.values() if dataset.lower() in (spec.dataset.lower(), spec.source)]
-        closed = [one for spec in named for one in _with_upstream(spec, specs) if one.access in _CLOSED]
+        named = [spec.source for spec in specs.values() if dataset.lower() in (spec.dataset.lower(), spec.source)]
+        closed = refusals("judge", with_upstream(named))
         if closed:
-            refused.append(f"{dataset} ({closed[0].dataset} is {closed[0].access}: {closed[0].licence})")
+            spec = specs[closed[0].source]
+            refused.append(f"{dataset} ({spec.dataset} is {spec.access}: {closed[0].clause})")
         elif not named:
             refused.append(f"{dataset or 'a dataset that the file does not name'} (terms unknown)")
     if refused:
         raise TermsError(
             f"{metric} would send {len(pairs)} pairs of reports to {host}: {'; '.join(refused)}. "
-            "Reports of gated and credentialed sources, and of sources this package does not know, are not sent to "
+            "Reports of sources whose terms forbid it, and of sources this package does not know, are not sent to "
             "third parties. Use a judge on this machine (a folder, or an endpoint on localhost), give its outputs with "
             "--judgements, or, if your agreement allows it, add --allow-third-party"
         )
-
-
-def _with_upstream(spec: TaskSpec, specs: dict[str, TaskSpec]) -> list[TaskSpec]:
-    names = (spec.namespace or spec.source, *spec.upstream)
-    return [spec, *(specs[name] for name in names if name in specs)]
 
 
 def _is_here(host: str) -> bool:

@@ -1,0 +1,1 @@
+"""Mixture: which built examples are drawn how often, and in which order."""

@@ -1,0 +1,74 @@
+"""The adapter: which layers get one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from instruct.errors import SpecError
+from instruct.training.base import decoder_name, linear_layers
+from instruct.training.recipe import Lora, ModelChoice, Quant
+
+# Between vision tower and language model: LLaVA and Gemma 3, Qwen-VL, Idefics3 and SmolVLM, others.
+_PROJECTORS = ("multi_modal_projector", "merger", "connector", "modality_projection", "aligner", "mlp1")
+
+
+def adapter_targets(model: Any, lora: Lora) -> list[str]:
+    """Full names of the layers that get an adapter.
+
+    Raises:
+        SpecError: none of the model's linear layers is meant.
+    """
+    head = model.get_output_embeddings()
+    layers = [name for name, module in linear_layers(model) if module is not head]
+    if lora.targets is not None:
+        chosen = [
+            name for name in layers if any(name == target or name.endswith("." + target) for target in lora.targets)
+        ]
+        if not chosen:
+            kinds = sorted({name.rsplit(".", 1)[-1] for name in layers})
+            raise SpecError(f"lora.targets: none of {lora.targets} is a linear layer of the model; it has {kinds}")
+        return chosen
+    if lora.preset == "all-linear":
+        return layers
+    inside = decoder_name(model) + "."
+    language = [name for name in layers if name.startswith(inside)]
+    if lora.preset == "language":
+        return language
+    projector = [
+        name for name in layers if not name.startswith(inside) and any(part in _PROJECTORS for part in name.split("."))
+    ]
+    if not projector:
+        raise SpecError(
+            "lora.preset: this model has no linear layer between vision tower and language model (Gemma 3 has a bare"
+            " matrix there); use language or all-linear, or name layers in lora.targets"
+        )
+    return language + projector
+
+
+def attach_adapter(model: Any, choice: ModelChoice, lora: Lora, quant: Quant | None, checkpointing: bool) -> Any:
+    """The model with a fresh adapter; only the adapter can be trained.
+
+    The adapter's file names the base as the recipe does, not the place it was loaded from.
+    """
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+
+    if quant:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=checkpointing)
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=adapter_targets(model, lora),
+        task_type="CAUSAL_LM",
+    )
+    wrapped = get_peft_model(model, config)
+    adapter = wrapped.peft_config["default"]
+    adapter.base_model_name_or_path, adapter.revision = choice.id, choice.revision
+    if checkpointing:
+        wrapped.enable_input_require_grads()  # without it no gradient passes the frozen embedding
+    return wrapped
+
+
+def trains_vision(lora: Lora) -> bool:
+    """Whether a batch without images may leave some of the adapter unused."""
+    return lora.targets is not None or lora.preset != "language"

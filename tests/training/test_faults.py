@@ -1,0 +1,130 @@
+"""What goes wrong in a run ends in a stated policy, or in one message with the ids."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from instruct.errors import DataError
+from instruct.mixture.plan import RunPlan
+from instruct.training.log import read_log
+from instruct.training.run import train
+from tests.build.helpers import rows
+from tests.training.runs import evaluations, losses, recipe
+
+FINDINGS, SUMMARIES = "[Findings Generation] [REX-Gradient]", "[Findings Summarization] [REX-Gradient]"
+
+
+def test_a_loss_that_is_no_number_stops_with_the_ids(
+    tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]
+) -> None:
+    made = recipe(tmp_path / "run", demo_dataset, tiny("llava"), optimizer={"learning_rate": 1e30}, save={"every": 2})
+    with pytest.raises(
+        DataError, match=r"step [23]: the loss is not finite; the batches held .*lower optimizer"
+    ) as caught:
+        train(made)
+    (stop,) = read_log(tmp_path / "run", "stop")
+    plan = RunPlan.load(tmp_path / "run")
+    assert stop["reason"] == "loss is not finite" and stop["ids"]
+    parts = {
+        part: rows(demo_dataset, _config(demo_dataset, label), "train")
+        for part, label in enumerate(plan.meta["labels"])
+    }
+    step = range((stop["step"] - 1) * 8, stop["step"] * 8)
+    ids = {parts[plan.part[draw]][plan.row[draw]]["id"] for draw in step}
+    assert set(stop["ids"]) <= ids
+    assert all(row in str(caught.value) for row in stop["ids"])
+    assert not (tmp_path / "run" / "adapter").exists()
+
+
+def _config(dataset: Path, label: str) -> str:
+    manifest = json.loads((dataset / "manifest.json").read_text("utf-8"))
+    return next(task["config"] for task in manifest["tasks"] if task["name"] == label)
+
+
+def test_a_tokenizer_without_padding(tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]) -> None:
+    model = tiny("llava", pad_token=False)
+    made = recipe(tmp_path / "run", demo_dataset, model, plan={"steps": 2}, evaluation=None)
+    train(made)
+    assert list(losses(tmp_path / "run")) == [1, 2]
+    assert "No evaluation" not in (tmp_path / "run" / "README.md").read_text("utf-8")
+
+
+def test_a_template_without_marks_gives_the_same_loss(
+    tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]
+) -> None:
+    for name, marks in (("marked", True), ("unmarked", False)):
+        model = tiny("qwen2_vl", generation_marks=marks)
+        train(recipe(tmp_path / name, demo_dataset, model, plan={"steps": 2}, evaluation=None))
+    assert losses(tmp_path / "marked") == losses(tmp_path / "unmarked")
+
+
+def test_long_rows_are_left_out_and_counted(tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]) -> None:
+    said: list[str] = []
+    made = recipe(tmp_path / "run", demo_dataset, tiny("llava"), plan={"steps": 2, "max_length": 120}, evaluation=None)
+    train(made, say=said.append)
+    plan = RunPlan.load(tmp_path / "run")
+    assert plan.excluded and {reason for _, _, reason in plan.excluded} == {"too long"}
+    assert f"{len(plan.excluded)} rows left out: too long (plan.excluded.jsonl)" in said
+    assert int(plan.length.max()) <= 120
+    assert f"Left out: {len(plan.excluded)} too long." in (tmp_path / "run" / "README.md").read_text("utf-8")
+
+
+@pytest.fixture
+def truncated(tmp_path: Path, demo_dataset: Path) -> tuple[Path, str]:
+    """The dataset, in which the picture of one row ends in the middle; and the id of the row."""
+    dataset = tmp_path / "dataset"
+    shutil.copytree(demo_dataset, dataset)
+    config = _config(dataset, FINDINGS)
+    row = rows(dataset, config, "train")[0]
+    old = row["images"][0]["path"]
+    broken = Path(old).with_name("b" + Path(old).name[1:])  # as long as the old name, so that it can take its place
+    broken.write_bytes(Path(old).read_bytes()[:600])
+    shards = sorted((dataset / config / "train" / "arrow").glob("*.arrow"))
+    content = shards[0].read_bytes()
+    assert content.count(old.encode()) == 1
+    shards[0].write_bytes(content.replace(old.encode(), str(broken).encode()))
+    return dataset, row["id"]
+
+
+def test_a_truncated_image(truncated: tuple[Path, str], tmp_path: Path, tiny: Callable[..., Path]) -> None:
+    dataset, name = truncated
+    # Every row of the part once.
+    mixture = {"use": [{"configs": FINDINGS}]}
+    changes = {"mixture": mixture, "plan": {"steps": 13, "micro_batch": 8}, "evaluation": None}
+    with pytest.raises(DataError, match=rf"row {name}, image 1: .*truncated"):
+        train(recipe(tmp_path / "error", dataset, tiny("llava"), **changes))
+    train(recipe(tmp_path / "mask", dataset, tiny("llava"), loader={"on_bad_image": "mask"}, **changes))
+    lines = list(read_log(tmp_path / "mask", "train"))
+    assert sum(line["bad_images"] for line in lines) == sum(line["masked_rows"] for line in lines) == 1
+
+
+def test_early_stop_keeps_the_best(tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]) -> None:
+    made = recipe(
+        tmp_path / "run",
+        demo_dataset,
+        tiny("llava"),
+        plan={"steps": 20},
+        optimizer={"learning_rate": 0.5},  # learns at first, then does harm
+        evaluation={"every": 1, "early_stop": 1},
+        save={"every": 1},
+    )
+    result = train(made)
+    trace = evaluations(tmp_path / "run")
+    assert result.steps < 20
+    best = min(trace, key=lambda step: trace[step])
+    assert result.steps == best + 1
+    assert result.evaluation is not None and result.evaluation["loss"] == pytest.approx(trace[best], rel=1e-6)
+    kept = (tmp_path / "run" / f"checkpoint-{best}" / "adapter_model.safetensors").read_bytes()
+    assert kept == (result.adapter / "adapter_model.safetensors").read_bytes()
+
+
+def test_an_empty_validation_split(tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]) -> None:
+    mixture = {"name": "m", "data": [demo_dataset], "use": [{"configs": SUMMARIES}]}
+    mixture["splits"] = {"val": {"use": [{"configs": SUMMARIES, "weight": 0}]}}
+    with pytest.raises(DataError, match=r"evaluation: .*nothing to draw in split validation.*set evaluation to null"):
+        train(recipe(tmp_path / "run", demo_dataset, tiny("llava"), mixture=mixture))
