@@ -7,10 +7,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test chromium lint types docs bench clean
+.PHONY: demo demo-train test chromium lint types docs bench clean
 
 demo: $(VENV)/.core
 	$(BIN)/cxr-instruct demo --out demo
+
+demo-train: $(VENV)/.train
+	$(BIN)/cxr-instruct demo-train
 
 test: lint types chromium
 	$(BIN)/pytest -n 2
@@ -37,6 +40,7 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/cxr-instruct schema task_spec > docs/schemas/task_spec.schema.json
 	$(BIN)/cxr-instruct schema recipe > docs/schemas/recipe.schema.json
+	$(BIN)/cxr-instruct schema training > docs/schemas/training.schema.json
 	$(BIN)/python -m instruct.reports.sources_page > docs/sources.md
 
 $(BIN)/python:
@@ -46,9 +50,13 @@ $(VENV)/.core: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install -q -e .
 	touch $@
 
+$(VENV)/.train: $(BIN)/python pyproject.toml constraints/ci.txt
+	$(BIN)/python -m pip install -q -e '.[train]'
+	touch $@ $(VENV)/.core
+
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints/ci.txt
 	$(BIN)/python -m pip install -q -e '.[dev]'
-	touch $@ $(VENV)/.core
+	touch $@ $(VENV)/.core $(VENV)/.train
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,9 @@
 """Images: storing one against the naive way, two workers against one, reading a packed dataset against its JPEGs.
 
-Usage: ``python benchmarks/bench_images.py [--images 24] [--rows 1500]``. Everything is made up. CPU time of this thread is
-what is compared, in turns within one run, so that a busy machine changes little; only the workers are timed by the clock.
+    python benchmarks/bench_images.py [--images 24] [--rows 1500] [--turns 7] [--only store|workers|reading]
+
+Everything is made up. What is compared is CPU time of the process, in turns within one run, so that a busy machine
+changes little; only the workers are timed by the clock.
 """
 
 from __future__ import annotations
@@ -197,9 +199,7 @@ def reading(out: Path, rows: int) -> None:
     assert loader() >= from_memory() == len(shown)
     found = in_turns({"memory": from_memory, "loader": loader}, 7)
     memory, through = len(shown) / found["memory"] * 1000, loader() / found["loader"] * 1000
-    print(
-        f"decoding from memory {memory:,.0f} images/s, through a DataLoader {through:,.0f}: ratio {through / memory:.2f}"
-    )
+    print(f"decoding from memory {memory:,.0f} images/s, through a DataLoader {through:,.0f}: {through / memory:.2f}")
 
 
 def main() -> None:

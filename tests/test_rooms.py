@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import REPOSITORY
 
 ROOMS = [
-    "synth", "sources", "specs", "prompts", "images", "audit", "build", "reports", "mixture", "evaluation",
+    "synth", "sources", "specs", "prompts", "images", "audit", "build", "reports", "export", "mixture", "evaluation",
     "testing", "training", "cli",
 ]  # fmt: skip
 PACKAGE = REPOSITORY / "instruct"

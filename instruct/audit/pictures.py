@@ -4,7 +4,8 @@ Copies are looked for with the 64-bit perceptual hash: two hashes that agree in 
 in at most :data:`_MOST_BITS` bits make a candidate (every pair within three bits is one). Chest radiographs resemble
 each other, so a candidate counts only if the fine detail of both agrees too: pixels of 192 x 192, without what a
 64 x 64 picture holds of them, correlated. Of real radiographs, copies (half the size, JPEG of quality 50, another
-gamma) had 0.82 to 0.99 and different ones at most 0.32. A cropped or turned copy is not found.
+gamma) had 0.82 to 0.99 and different ones at most 0.32. A cropped or turned copy is not found, and pictures of a side
+below :data:`_SMALLEST` pixels, which have too little detail, are compared by their pixels alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ _SIDE = 512
 _MOST_BITS = 8
 _DETAIL, _COARSE = 192, 64
 _FEWEST_CORRELATION = 0.8
+_SMALLEST = 256
+_DETAILS_KEPT = 1000
 # Hashes compared with all others of a block at a time.
 _BLOCK = 2000
 
@@ -69,6 +72,15 @@ class Pictures:
     left_out: dict[str, int]
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What an image shows: hashes, and whether it is large enough to be compared in detail."""
+
+    content: str
+    perceptual: int
+    large: bool
+
+
 @dataclass
 class _Held:
     """An image key: the groups that hold it, and whose it is."""
@@ -95,15 +107,25 @@ def alike_images(groups: Sequence[Group], roots: Mapping[str, Path], threads: in
             left_out[look] = left_out.get(look, 0) + 1
     seen = [(key, look) for key, look in zip(keys, looks, strict=True) if not isinstance(look, str)]
     names = [key for key, _ in seen]
-    contents = [content for _, (content, _) in seen]
-    hashes = np.array([code for _, (_, code) in seen], np.uint64)
+    hashes = np.array([look.perceptual for _, look in seen], np.uint64)
+
+    @lru_cache(_DETAILS_KEPT)  # candidates come in order, and pictures alike are candidates many times
+    def detail(key: str) -> npt.NDArray[np.float32]:
+        return _detail(_grey(roots, key))
+
     pairs = []
     for a, b in _candidates(hashes):
         one, two = held[names[a]], held[names[b]]
         cells = [(x, y) for x in one.groups for y in two.groups if groups[x].split != groups[y].split]
         if not cells or one.owners & two.owners:
             continue
-        agreement = 1.0 if contents[a] == contents[b] else _agreement(roots, names[a], names[b])
+        left, right = seen[a][1], seen[b][1]
+        if left.content == right.content:
+            agreement = 1.0
+        elif left.large and right.large:
+            agreement = float(detail(names[a]) @ detail(names[b]))
+        else:
+            continue
         if agreement < _FEWEST_CORRELATION:
             continue
         for x, y in cells:
@@ -129,13 +151,13 @@ def _held(groups: Sequence[Group]) -> dict[str, _Held]:
     return held
 
 
-def _look(roots: Mapping[str, Path], key: str) -> tuple[str, int] | str:
+def _look(roots: Mapping[str, Path], key: str) -> _Look | str:
     """Content and perceptual hash of an image, or why there is none."""
     try:
         grey = _grey(roots, key)
     except ImageFault as fault:
         return str(fault.reason)
-    return content_hash(grey), int(perceptual_hash(grey))
+    return _Look(content_hash(grey), int(perceptual_hash(grey)), min(grey.shape) >= _SMALLEST)
 
 
 def _grey(roots: Mapping[str, Path], key: str) -> Grey:
@@ -167,11 +189,7 @@ def _equal(values: npt.NDArray[np.uint64], places: npt.NDArray[np.int64]) -> Ite
     return [block for block in np.split(places, bounds) if len(block) > 1]
 
 
-def _agreement(roots: Mapping[str, Path], one: str, two: str) -> float:
-    return float(_detail(_grey(roots, one)) @ _detail(_grey(roots, two)))
-
-
-def _detail(grey: Grey) -> npt.NDArray[np.float64]:
+def _detail(grey: Grey) -> npt.NDArray[np.float32]:
     """Fine detail of a picture, as a vector of length 1 (0 where it has none)."""
     image = Image.fromarray(grey)
     side, coarse = (_DETAIL, _DETAIL), (_COARSE, _COARSE)
@@ -180,4 +198,4 @@ def _detail(grey: Grey) -> npt.NDArray[np.float64]:
     vector = (fine - plain).ravel()
     vector -= vector.mean()
     length = float(np.linalg.norm(vector))
-    return vector / length if length else vector
+    return (vector / length if length else vector).astype(np.float32)

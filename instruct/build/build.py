@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,22 +16,23 @@ import pyarrow.compute as pc
 import instruct
 from instruct.build.audit_gate import audit_build
 from instruct.build.counts import Counts, count_shards
-from instruct.build.execute import execute
-from instruct.build.files import append_line, locked, write_json, write_text
+from instruct.build.execute import Executor, LocalExecutor
+from instruct.build.files import locked, write_json, write_text
 from instruct.build.image_stage import run_stage, stage_facts
 from instruct.build.job import Job, ShardResult, run
 from instruct.build.output import FORMAT, MANIFEST, OutputFolder
+from instruct.build.pieces import adopt
 from instruct.build.plan import PlannedTask, plan_tasks, removed_tasks, summary
 from instruct.build.publish import Shards, hub_configs, publish_shards
 from instruct.build.selection import Selection, select
+from instruct.build.share import LackingShardsError, Share
+from instruct.build.tell import Listener, Tell, telling
 from instruct.errors import DataError
 from instruct.reasons import EXPLANATIONS, Reason
 from instruct.sources import get_source
 from instruct.specs.recipe import Recipe
 from instruct.specs.task_spec import SPLITS
 
-# Told of every step: a plain dict whose "event" names it.
-Listener = Callable[[dict[str, Any]], None]
 # Writes the reports of a build into its folder, before the manifest closes it.
 Finish = Callable[[Path, dict[str, Any], Counts], None]
 
@@ -63,7 +63,8 @@ def build(
     out: Path,
     *,
     data_root: Path | None = None,
-    workers: int = 1,
+    executor: Executor | None = None,
+    pieces: Sequence[Path] | None = None,
     spec_folders: Sequence[Path] = (),
     finish: Finish | None = None,
     listener: Listener | None = None,
@@ -74,7 +75,9 @@ def build(
         recipe: the recipe.
         out: the output folder.
         data_root: folder below which the sources lie.
-        workers: processes that render.
+        executor: runs the jobs; default: in this process.
+        pieces: folders to take finished shards from. Where they are given, if only as an empty list, nothing that
+            pieces make is made here.
         spec_folders: folders with more task specs and templates.
         finish: writes reports into the folder.
         listener: told of every step.
@@ -82,6 +85,7 @@ def build(
     Raises:
         SpecError: a spec, template or query is invalid.
         DataError: a source is malformed, too many records are bad, or the disk is full.
+        LackingShardsError: pieces were given, and some shard is in none of them and not in the folder.
         UsageError: the folder holds another build, or another process builds into it.
     """
     selection = select(recipe, data_root, spec_folders)
@@ -91,12 +95,7 @@ def build(
         output = OutputFolder(out)  # as it is now that no other process writes into it
         output.claim(recipe.name)
 
-        def tell(event: str, **facts: Any) -> None:
-            record = {"event": event, **facts}
-            append_line(output.log, json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **record}))
-            if listener is not None:
-                listener(record)
-
+        tell = telling(output.log, listener)
         tell(
             "start",
             recipe=recipe.name,
@@ -104,16 +103,22 @@ def build(
             version=instruct.__version__,
             absent=sorted({name for names in selection.absent.values() for name in names}),
         )
-        return _run(selection, output, workers, finish, tell)
+        if pieces is not None:
+            adopt(output, pieces, tell)
+        return _run(selection, output, executor or LocalExecutor(), pieces is not None, finish, tell)
 
 
 def _run(
-    selection: Selection, output: OutputFolder, workers: int, finish: Finish | None, tell: Callable[..., None]
+    selection: Selection, output: OutputFolder, executor: Executor, merging: bool, finish: Finish | None, tell: Tell
 ) -> BuildResult:
     planned: list[PlannedTask] = []
     results: dict[str, tuple[ShardResult, Path]] = {}
     removed = removed_tasks(selection, output)
-    stage = run_stage(selection, output, workers, tell)
+    # Pieces make rows over stored images only when they are run a second time; a merge makes what they did not.
+    ours = Share(0) if merging else Share()
+    stage = run_stage(selection, output, executor, ours, tell)
+    rows_are_ours = not merging or selection.recipe.images.store != "reference"
+    lacking: list[str] = []
 
     def jobs() -> Iterator[tuple[Job, Path]]:
         for task in plan_tasks(selection, output, stage):
@@ -122,18 +127,22 @@ def _run(
             for item in task.jobs:
                 if item.found is not None:
                     results[item.job.key] = item.found
-                else:
+                elif rows_are_ours:
                     yield item.job, output.staged(item.job.key)
+                else:
+                    lacking.append(item.job.label)
         for row in removed:
             tell("planned", **row)
 
     built = 0
-    for result in execute(jobs(), workers, run):
+    for result in executor.run(jobs(), run, tell):
         output.keep(result)
         results[result.key] = (result, output.staged(result.key))
         built += 1
         tell("shard", key=result.key, examples=result.examples, bytes=result.bytes)
 
+    if lacking:
+        raise LackingShardsError(lacking, len(lacking) + len(results))
     bad = {task.entry.config: list(_bad(task, results)) for task in planned}
     _refuse_too_many(selection.recipe, planned, bad)
     tell("publish")
@@ -263,6 +272,7 @@ def _clean(output: OutputFolder, keys: set[str]) -> None:
     """Remove what only the build needed, and what is known of shards that are gone."""
     shutil.rmtree(output.work / "records", ignore_errors=True)
     shutil.rmtree(output.work / "shards", ignore_errors=True)
+    shutil.rmtree(output.work / "pieces", ignore_errors=True)
     for file in (output.work / "results").glob("*.json"):
         if file.stem not in keys:
             file.unlink()

@@ -81,7 +81,7 @@ class _Records:
     """The records of a build and their keys, in two tables.
 
     ``records (g, config, id, before, now, own)`` has splits as numbers, from 0 for train; ``now`` is null where a
-    record is left out, ``own`` says that it is a row of a protected set. ``held (kind, key, g)`` has the keys of records.
+    record is left out, ``own`` says that it is a row of a protected set. ``held (kind, key, g)`` has their keys.
     """
 
     def __init__(self, db: duckdb.DuckDBPyConnection, selection: Selection, sources: SourceTables) -> None:

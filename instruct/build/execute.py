@@ -1,4 +1,7 @@
-"""Executors: run jobs here, or in processes of this machine. Both call the same pure function."""
+"""Executors: run jobs in this process, in processes of this machine, or on a Ray cluster (see ``ray_executor``).
+
+All of them call the same pure function, so that none changes a byte.
+"""
 
 from __future__ import annotations
 
@@ -6,72 +9,145 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from instruct.build.job import ShardResult
-from instruct.errors import DataError
+from instruct.build.tell import Tell
+from instruct.errors import DataError, UsageError
 
 # Jobs handed out ahead of the workers. A job is a few lines of plain data, its records wait in a file: planning may run
 # far ahead, so that no worker ever waits for it.
 _AHEAD = 64
 # Threads that share the work of one process: while one of them hashes, writes and waits for the disk, another renders.
 _THREADS = 2
+# Dead workers that a build replaces. A job that kills its worker does so again.
+_REPLACED = 2
 
 
-class Labelled(Protocol):
-    """A job that messages can name."""
+class Runnable(Protocol):
+    """A job."""
 
     @property
     def label(self) -> str:
         """Name of the job in messages."""
 
+    @property
+    def key(self) -> str:
+        """Content address of its shard."""
 
-_Job = TypeVar("_Job", bound=Labelled)
+    def loaded(self) -> Any:
+        """The same job, holding what it would read from the work folder, for a machine that does not see it."""
+
+
+_Job = TypeVar("_Job", bound=Runnable)
 Run = Callable[[_Job, Path], ShardResult]
 
 
-def execute(jobs: Iterable[tuple[_Job, Path]], workers: int, run: Run[_Job]) -> Iterator[ShardResult]:
-    """Run jobs and yield their results as they come, in any order.
+class Executor(Protocol):
+    """Runs jobs.
+
+    Attributes:
+        workers: processes of this machine that the build may keep busy.
+    """
+
+    workers: int
+
+    def run(self, jobs: Iterable[tuple[_Job, Path]], run: Run[_Job], tell: Tell) -> Iterator[ShardResult]:
+        """Run jobs and yield their results as they come, in any order, once their shards are in their files.
+
+        Args:
+            jobs: jobs and the files they write; taken one by one, so that planning goes on while workers run.
+            run: the pure function of a job, importable by its name.
+            tell: told of workers that died.
+
+        Raises:
+            DataError: workers died again and again (killed, or out of memory).
+        """
+
+
+def make_executor(kind: Literal["local", "ray"], workers: int = 1, address: str | None = None) -> Executor:
+    """An executor by name.
 
     Args:
-        jobs: jobs and the files they write; taken one by one, so that planning goes on while workers run.
-        workers: processes; 1 runs the jobs in this one.
-        run: the pure function of a job, importable by its name.
+        kind: ``local`` or ``ray``.
+        workers: processes of this machine.
+        address: of a Ray cluster.
 
     Raises:
-        DataError: a worker died (killed, or out of memory).
+        UsageError: an address without Ray, or Ray is not installed.
     """
-    with _pool(workers) as pool:
-        running: dict[Future[ShardResult], _Job] = {}
-        try:
-            for job, staged in jobs:
-                running[_submit(pool, run, job, staged)] = job
-                yield from _finished(running, wait_for_one=len(running) >= _AHEAD)
-            while running:
-                yield from _finished(running, wait_for_one=True)
-        except BrokenProcessPool:
-            names = ", ".join(sorted({job.label for job in running.values()}))
-            raise DataError(
-                f"a worker process died, perhaps for want of memory, while these were running: {names}."
-                " What is finished is kept; run the same command again, with fewer --workers"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    if kind == "ray":
+        from instruct.build.ray_executor import RayExecutor
+
+        return RayExecutor(address, workers)
+    if address is not None:
+        raise UsageError("--address is that of a Ray cluster; add --executor ray")
+    return LocalExecutor(workers)
 
 
-def _pool(workers: int) -> Executor:
+class LocalExecutor:
+    """Runs jobs on this machine.
+
+    Args:
+        workers: processes; 1 runs the jobs in this one.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
+
+    def run(self, jobs: Iterable[tuple[_Job, Path]], run: Run[_Job], tell: Tell) -> Iterator[ShardResult]:
+        """See :meth:`Executor.run`."""
+        waiting, died = iter(jobs), 0
+        while lost := (yield from self._until_broken(waiting, run)):
+            died += 1
+            names = sorted({job.label for job, _ in lost})
+            if died > _REPLACED:
+                raise DataError(
+                    f"{died} worker processes died, perhaps for want of memory, while these were running or next:"
+                    f" {', '.join(names)}."
+                    " What is finished is kept; run the same command again, with fewer --workers"
+                )
+            tell("died", running=names)
+            waiting = chain(lost, waiting)
+
+    def _until_broken(
+        self, jobs: Iterator[tuple[_Job, Path]], run: Run[_Job]
+    ) -> Generator[ShardResult, None, list[tuple[_Job, Path]]]:
+        """Run jobs until there are no more, or a worker dies; the jobs that this left without a result."""
+        running: dict[Future[ShardResult], tuple[_Job, Path]] = {}
+        lost: list[tuple[_Job, Path]] = []
+        with _pool(self.workers) as pool:
+            try:
+                for job in jobs:
+                    try:
+                        running[_submit(pool, run, *job)] = job
+                    except BrokenProcessPool:
+                        lost.append(job)
+                    yield from _finished(running, lost, wait_for_one=len(running) >= _AHEAD)
+                    if lost:
+                        break
+                while running:
+                    yield from _finished(running, lost, wait_for_one=True)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return lost
+
+
+def _pool(workers: int) -> Pool:
     if workers == 1:
         return ThreadPoolExecutor(_THREADS)
     # Spawned, not forked: Arrow's and DuckDB's threads do not survive a fork.
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
 
 
-def _submit(pool: Executor, run: Run[_Job], job: _Job, staged: Path) -> Future[ShardResult]:
+def _submit(pool: Pool, run: Run[_Job], job: _Job, staged: Path) -> Future[ShardResult]:
     """Hand a job to the pool, which may start a worker for it.
 
     The worker inherits that SIGINT is blocked: Ctrl-C is for this process alone, which then ends its workers.
@@ -95,9 +171,14 @@ def _end_with_parent() -> None:
         threading.Thread(target=wait, daemon=True).start()
 
 
-def _finished(running: dict[Future[ShardResult], _Job], wait_for_one: bool) -> list[ShardResult]:
+def _finished(
+    running: dict[Future[ShardResult], tuple[_Job, Path]], lost: list[tuple[_Job, Path]], wait_for_one: bool
+) -> Iterator[ShardResult]:
+    """Results of jobs that are done; those whose worker died go to ``lost``."""
     done, _ = wait(running, timeout=None if wait_for_one else 0, return_when=FIRST_COMPLETED)
-    results = [future.result() for future in done]
     for future in done:
-        del running[future]
-    return results
+        job = running.pop(future)
+        try:
+            yield future.result()
+        except BrokenProcessPool:
+            lost.append(job)

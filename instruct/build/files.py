@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import uuid4
 
 from instruct.errors import DataError, UsageError
 
-_TEMPORARY = re.compile(r"\..+\.[0-9]+\.tmp")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
 
 
 class HashingFile(io.RawIOBase):
@@ -65,7 +66,8 @@ def writing(path: Path) -> Iterator[HashingFile]:
     Raises:
         DataError: no space is left, or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # as _TEMPORARY says
+    # As _TEMPORARY says. Processes of several machines may write into one folder, with equal numbers.
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         with explaining(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,12 +124,13 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def locked(path: Path, what: str = "build") -> Iterator[None]:
+def locked(path: Path, what: str = "build", shared: bool = False) -> Iterator[None]:
     """Hold a lock file for as long as the block runs; the system drops it if the process dies.
 
     Args:
         path: the lock file, two levels below the folder it guards.
         what: what another process is said to be doing there.
+        shared: whether others that hold it shared may hold it at the same time.
 
     Raises:
         UsageError: another process holds it, or it cannot be made.
@@ -141,7 +144,7 @@ def locked(path: Path, what: str = "build") -> Iterator[None]:
         ) from None
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
             raise UsageError(

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pyarrow as pa
@@ -19,9 +20,11 @@ from instruct.build.files import writing
 from instruct.build.image_table import image_batches, image_schema
 from instruct.build.job import ShardResult
 from instruct.digest import digest_code, digest_json
+from instruct.errors import DataError
 from instruct.images.backend import backend
 from instruct.images.fault import ImageFault
 from instruct.images.store import ImagePolicy, StoredImage, read_image_file, store_image
+from instruct.reasons import Reason
 
 _CODE = tuple(
     f"instruct.{name}"
@@ -75,6 +78,10 @@ class ImageJob:
         """Content address of the shard."""
         return digest_json(self.facts)
 
+    def loaded(self) -> ImageJob:
+        """The job itself: images are read where they are published."""
+        return self
+
 
 @cache
 def _code_digest() -> str:
@@ -94,17 +101,22 @@ def run_images(job: ImageJob, staged: Path) -> ShardResult:
 
     Raises:
         UsageError: a library that some image needs is not installed.
-        DataError: the shard cannot be written.
+        DataError: the shard cannot be written, or an image of the plan is not there.
     """
     stored, bad = 0, []
     root = Path(os.path.realpath(job.root))
 
     def images() -> Iterator[tuple[str, StoredImage]]:
         nonlocal stored
-        for path in job.paths:
+        for path, stamp in zip(job.paths, job.stamps, strict=True):
             try:
                 image = store_image(read_image_file(root, path, job.policy.links), job.policy)
             except ImageFault as fault:
+                if fault.reason is Reason.MISSING_IMAGE and any(stamp):
+                    raise DataError(
+                        f"{root / path}: was there when the build was planned, and is not there for the worker on"
+                        f" {gethostname()}; images must lie under the same path on every machine"
+                    ) from None
                 bad.append({"id": path, "reason": str(fault.reason), "detail": fault.detail, "origin": job.source})
             else:
                 stored += 1

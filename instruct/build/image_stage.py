@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
-from instruct.build.execute import execute
+from instruct.build.execute import Executor
 from instruct.build.image_job import ImageJob, run_images
 from instruct.build.image_table import ImageTable, cut
 from instruct.build.job import ShardResult
 from instruct.build.output import OutputFolder
 from instruct.build.selection import Selection, image_folders
+from instruct.build.share import LackingShardsError, Share
 from instruct.build.tables import SourceTables
 from instruct.digest import digest_json
 from instruct.images.backend import backend
@@ -130,23 +131,39 @@ def plan_images(selection: Selection, output: OutputFolder) -> dict[str, list[tu
     return planned
 
 
-def run_stage(selection: Selection, output: OutputFolder, workers: int, tell: Callable[..., None]) -> ImageStage:
+def run_stage(
+    selection: Selection, output: OutputFolder, executor: Executor, share: Share, tell: Callable[..., None]
+) -> ImageStage:
     """Store every image that is shown and is not stored yet.
 
+    Args:
+        selection: what is built.
+        output: the output folder.
+        executor: runs the jobs.
+        share: which jobs are run here.
+        tell: told of every step.
+
     Raises:
+        LackingShardsError: others have not stored their share yet.
         UserError: as :func:`plan_images`, and what running the jobs raises.
     """
     if selection.recipe.images.store == "reference":
-        return ImageStage(image_folders(selection, workers))
+        return ImageStage(image_folders(selection, executor.workers))
     planned = plan_images(selection, output)
-    for row in stage_summary(planned):
+    position = count()
+    ours = {name: [pair for pair in some if share.takes(next(position))] for name, some in planned.items()}
+    for row in stage_summary({name: some for name, some in ours.items() if some}):
         tell("planned", **row)
-    jobs = [(job, output.staged(job.key)) for some in planned.values() for job, found in some if found is None]
+    jobs = [(job, output.staged(job.key)) for some in ours.values() for job, found in some if found is None]
     made: dict[str, Finished] = {}
-    for result in execute(jobs, workers, run_images):
+    for result in executor.run(jobs, run_images, tell):
         output.keep(result)
         made[result.key] = (result, output.staged(result.key))
         tell("shard", key=result.key, examples=result.examples, bytes=result.bytes)
+    every = [pair for some in planned.values() for pair in some]
+    lacking = [job.label for job, found in every if found is None and job.key not in made]
+    if lacking:
+        raise LackingShardsError(lacking, len(every))
     shards = {
         name: [found if found is not None else made[job.key] for job, found in some] for name, some in planned.items()
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -50,8 +51,8 @@ class Job:
         task: name of the task.
         dataset: name of the dataset.
         namespace: source that the records' keys belong to, where a record does not name its own.
-        records: file of the task's records (Arrow IPC file).
-        batch: which batch of it.
+        records: file of the task's records (Arrow IPC file), or the batch itself.
+        batch: which batch of the file.
         rows: number of records in the batch.
         records_digest: digest of the batch.
         template: the template, with all it imports.
@@ -70,7 +71,7 @@ class Job:
     task: str
     dataset: str
     namespace: str
-    records: str
+    records: str | pa.RecordBatch
     batch: int
     rows: int
     records_digest: str
@@ -111,6 +112,20 @@ class Job:
     def key(self) -> str:
         """Content address of the shard."""
         return digest_json(self.facts)
+
+    def loaded(self) -> Job:
+        """The same job, holding its records itself."""
+        with _open(self.records, self.batch) as records:
+            return replace(self, records=records)
+
+
+@contextmanager
+def _open(records: str | pa.RecordBatch, batch: int) -> Iterator[pa.RecordBatch]:
+    if isinstance(records, str):
+        with pa.memory_map(records) as file:
+            yield pa.ipc.open_file(file).get_batch(batch)
+    else:
+        yield records
 
 
 @dataclass(frozen=True)
@@ -158,8 +173,7 @@ def run(job: Job, staged: Path) -> ShardResult:
     """
     template = compile_template(job.template, job.dialect)
     examples, bad = 0, []
-    with pa.memory_map(job.records) as file, writing(staged) as shard:
-        records = pa.ipc.open_file(file).get_batch(job.batch)
+    with _open(job.records, job.batch) as records, writing(staged) as shard:
         with (
             pa.BufferedOutputStream(pa.PythonFile(shard, "w"), _WRITE_BYTES) as sink,  # many pieces are eight bytes
             pa.ipc.new_stream(sink, shard_schema()) as writer,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from instruct.cli import options
 from instruct.cli.progress import progress
+
+if TYPE_CHECKING:
+    from instruct.build.build import BuildResult
 
 
 @click.command("build")
@@ -18,6 +21,11 @@ from instruct.cli.progress import progress
 @options.data_root
 @options.out
 @options.workers
+@options.executor
+@options.address
+@click.option(
+    "--shard", metavar="I/N", help="Make the I-th of N pieces and publish nothing; `merge` or `build` gathers them."
+)
 @options.specs
 @options.as_json
 def command(
@@ -26,6 +34,9 @@ def command(
     data_root: Path | None,
     out: Path,
     workers: int,
+    executor: Literal["local", "ray"],
+    address: str | None,
+    shard: str | None,
     specs: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -35,10 +46,40 @@ def command(
     """
     from instruct.api import build_dataset, load_recipe
 
+    chosen = load_recipe(recipe, overrides)
+    if shard is None:
+        with progress(quiet=as_json) as listener:
+            result = build_dataset(
+                chosen, out, data_root=data_root, workers=workers, executor=executor, address=address, specs=specs,
+                listener=listener,
+            )  # fmt: skip
+        report(result, as_json)
+        return
+    from instruct.build.execute import make_executor
+    from instruct.build.pieces import build_piece
+    from instruct.build.share import Share
+
+    share = Share.parse(shard)
     with progress(quiet=as_json) as listener:
-        result = build_dataset(
-            load_recipe(recipe, overrides), out, data_root=data_root, workers=workers, specs=specs, listener=listener
+        piece = build_piece(
+            chosen, out, share, make_executor(executor, workers, address), data_root=data_root, spec_folders=specs,
+            listener=listener,
+        )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps({"out": str(out.absolute()), "piece": str(share), "shards": vars(piece)}))
+        return
+    click.echo(f"piece {share}: {piece.built} shards made, {piece.reused} there already: {out}")
+    if piece.lacking_images:
+        click.echo(
+            f"{piece.lacking_images} shards of images are not there yet: `cxr-instruct merge` makes the rows over them"
+            " once all pieces are done, or every piece its part of them if it is run again"
         )
+    else:
+        click.echo("when all pieces are done, `cxr-instruct merge` publishes them")
+
+
+def report(result: BuildResult, as_json: bool) -> None:
+    """Say what a build made."""
     summary = {"built": result.built, "reused": result.reused, "dropped": result.dropped}
     if as_json:
         from instruct.reports.count_table import to_json

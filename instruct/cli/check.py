@@ -54,9 +54,7 @@ def _print(found: Preflight) -> None:
     more = len(found.exclusions) - _SHOWN
     if found.exclusions:
         click.echo(f"    {f'and {more:,} more; ' if more > 0 else ''}all in {found.list}")
-    click.echo(
-        f"\n{found.files:,} image files decoded. Processor: {found.processor}. Supervised by {found.supervision}."
-    )
+    click.echo(f"\n{found.images:,} images decoded. Processor: {found.processor}. Supervised by {found.supervision}.")
     for note in found.notes:
         click.echo(f"Note: {note}")
     if found.example:

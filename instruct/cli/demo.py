@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from instruct.cli import options
 from instruct.cli.progress import progress
+
+if TYPE_CHECKING:
+    from instruct.build.counts import Counts
 
 
 @click.command("demo")
@@ -19,6 +23,36 @@ from instruct.cli.progress import progress
 @options.as_json
 def command(out: Path, studies: int, everything: bool, workers: int, as_json: bool) -> None:
     """Run the main job on made-up corpora: write them, build their rows, print the count table."""
+    dataset, counts = build_demo(out, studies, everything=everything, workers=workers, quiet=as_json)
+    if as_json:
+        from instruct.reports.count_table import to_json
+
+        click.echo(json.dumps({"data": str(out / "data"), "dataset": str(dataset), "counts": to_json(counts)}))
+        return
+    click.echo((dataset / "counts.md").read_text("utf-8"))
+    click.echo(f"The dataset is in {dataset}. Look at it (the second way needs `pip install datasets`):\n")
+    click.echo(f"    cxr-instruct show {dataset}")
+    click.echo(f"    python -c \"import datasets; print(datasets.load_from_disk('{dataset}'))\"")
+
+
+def build_demo(
+    out: Path, studies: int, *, everything: bool = False, workers: int = 1, quiet: bool = False
+) -> tuple[Path, Counts]:
+    """Write made-up corpora into a folder and build their rows, as far as that is not done.
+
+    Args:
+        out: the folder; it gets ``data/`` and ``dataset/`` (``dataset-all/`` for every source).
+        studies: studies per source.
+        everything: every source, not only those of the recipe ``demo``.
+        workers: processes that render.
+        quiet: say nothing.
+
+    Returns:
+        The dataset folder, and what was counted in it.
+
+    Raises:
+        UsageError: the folder holds corpora of another size.
+    """
     from instruct.api import build_dataset, load_recipe
     from instruct.build.files import read_json, write_json
     from instruct.errors import UsageError
@@ -32,19 +66,11 @@ def command(out: Path, studies: int, everything: bool, workers: int, as_json: bo
     for source in [name for name in SOURCES if name in recipe.sources]:
         if source in written["sources"]:
             continue  # by an earlier demo, or as the upstream of another source
-        if not as_json:
+        if not quiet:
             click.echo(f"writing {studies} made-up studies of {source} into {data / source}", err=True)
         write(source, data / source, studies=studies)
         written["sources"] = sorted(folder.name for folder in data.iterdir() if folder.is_dir())
         write_json(data / "written.json", written)
-    with progress(quiet=as_json) as listener:
+    with progress(quiet=quiet) as listener:
         result = build_dataset(recipe, dataset, data_root=data, workers=workers, listener=listener)
-    if as_json:
-        from instruct.reports.count_table import to_json
-
-        click.echo(json.dumps({"data": str(data), "dataset": str(dataset), "counts": to_json(result.counts)}))
-        return
-    click.echo((dataset / "counts.md").read_text("utf-8"))
-    click.echo(f"The dataset is in {dataset}. Look at it (the second way needs `pip install datasets`):\n")
-    click.echo(f"    cxr-instruct show {dataset}")
-    click.echo(f"    python -c \"import datasets; print(datasets.load_from_disk('{dataset}'))\"")
+    return dataset, result.counts

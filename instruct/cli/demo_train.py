@@ -2,114 +2,100 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from instruct.cli import options
+from instruct.cli.demo import build_demo
 
 if TYPE_CHECKING:
     from instruct.training.recipe import TrainingRecipe
 
-_TASKS = ("[Findings Generation] [REX-Gradient]", "[Impression Generation] [REX-Gradient]")
-_FAMILIES = ("llava", "qwen2_vl", "idefics3")
-_WORDS = 48  # new tokens of an answer: as long as most reports of the made-up corpus
+_OUT = Path("demo")  # where the shipped recipe looks for its data and its model
+_RECIPE = "lora_tiny"
+_NEW_TOKENS = 64
+
+Values = dict[str, float | None]
 
 
 @click.command("demo-train")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo-train"), show_default=True)
-@click.option("--studies", type=click.IntRange(40), default=240, show_default=True, help="Made-up studies.")
-@click.option("--steps", type=click.IntRange(1), default=240, show_default=True, help="Optimizer steps of 8 examples.")
+@click.option("--out", type=click.Path(path_type=Path), default=_OUT, show_default=True, help="Folder to fill.")
+@click.option("--studies", type=click.IntRange(20), default=200, show_default=True, help="Made-up studies per source.")
+@click.option("--steps", type=click.IntRange(1), help="Optimizer steps [default: the recipe's].")
 @click.option(
-    "--family", type=click.Choice(_FAMILIES), default="idefics3", show_default=True, help="Of the tiny model."
+    "--family",
+    type=click.Choice(["llava", "qwen2_vl", "idefics3"]),
+    default="idefics3",
+    show_default=True,
+    help="Family of the tiny model.",
 )
 @options.as_json
-def command(out: Path, studies: int, steps: int, family: str, as_json: bool) -> None:
-    """Run everything once on made-up data and a tiny model: build, check, train, generate, evaluate.
+def command(out: Path, studies: int, steps: int | None, family: str, as_json: bool) -> None:
+    """Run everything once on made-up data: build, check, train a tiny model's adapter, generate, evaluate.
 
-    The model has under a million random weights, so its reports are no good; what is shown is that the loss falls and
-    the scores rise. Every step can be repeated with the command that is printed for it.
+    The model has a million random weights, so its reports are no good; what is shown is that the loss falls and the
+    scores rise. Every step can be repeated with the command that is printed for it.
     """
+    # More threads than one only wait for each other in a model this small; torch reads this when it is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     began = time.monotonic()
+    changes = (
+        [] if out == _OUT else [f"out={out}/train/run", f"model.id={out}/train/model", f"mixture.data=[{out}/dataset]"]
+    )
+    changes += [] if steps is None else [f"plan.steps={steps}"]
+    named = " ".join([_RECIPE, *changes])
 
     def say(text: str) -> None:
         if not as_json:
             click.echo(text)
 
-    def step(name: str) -> None:
-        say(click.style(f"\n[{time.monotonic() - began:5.1f} s] {name}", bold=True))
+    def step(text: str) -> None:
+        say(click.style(f"\n[{time.monotonic() - began:5.1f} s] {text}", bold=True))
 
-    step(f"cxr-instruct demo: {studies} made-up studies of REX-Gradient, built into {out / 'dataset'}")
-    dataset = _build(out, studies)
-    recipe = _recipe(out, dataset, family, steps)
-    step(f"cxr-instruct check {out / 'recipe.yaml'}")
+    step(f"cxr-instruct demo --out {out} --studies {studies}")
+    dataset, _ = build_demo(out, studies, quiet=True)
+    recipe = _recipe(changes, family)
+    step(f"cxr-instruct check {named}")
     say(_check(recipe))
-    step(f"cxr-instruct train {out / 'recipe.yaml'}")
-    losses = _train(recipe, say)
-    step(f"cxr-instruct generate {out / 'recipe.yaml'}: the test split, without and with the adapter")
-    scores = _scores(recipe, dataset, out)
+    step(f"cxr-instruct train {named}")
+    before = _base_loss(recipe)
+    say(f"evaluation loss without an adapter {before:.4f}")
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        after = _train(recipe)
+    losses: Values = {"before": before, "after": after}
+    step(f"cxr-instruct generate {named} --max-new-tokens {_NEW_TOKENS}, without and with the adapter")
+    scores = _scores(recipe, dataset)
     seconds = time.monotonic() - began
     if as_json:
-        click.echo(json.dumps({"out": str(out), "seconds": round(seconds, 1), "loss": losses, "scores": scores}))
+        click.echo(json.dumps({"run": str(recipe.out), "seconds": round(seconds, 1), "loss": losses, "scores": scores}))
         return
-    step(f"cxr-instruct evaluate {recipe.out / 'predictions' / 'test' / 'predictions.jsonl'} --references {dataset}\n")
+    step(f"cxr-instruct evaluate {recipe.out}/predictions/test/predictions.jsonl --references {dataset}")
     _print(losses, scores)
-    click.echo(f"\nDone in {seconds:.0f} s. Adapter, log, loss curve and model card are in {recipe.out}")
+    click.echo(f"\nDone in {seconds:.0f} s. Adapter, log, loss curve, model card and predictions are in {recipe.out}")
 
 
-def _build(out: Path, studies: int) -> Path:
-    from instruct.api import build_dataset
-    from instruct.build.files import read_json, write_json
-    from instruct.errors import UsageError
-    from instruct.specs.recipe import Recipe, SourceChoice
-    from instruct.synth import write
-
-    held = read_json(out / "data.json")
-    if held is None:
-        write("rexgradient", out / "data" / "rexgradient", studies=studies)
-        write_json(out / "data.json", studies)
-    elif held != studies:
-        raise UsageError(f"{out}: holds a corpus of {held} studies; choose another --out, or delete it")
-    recipe = Recipe(name="demo-train", sources={"rexgradient": SourceChoice()}, tasks=list(_TASKS))
-    build_dataset(recipe, out / "dataset", data_root=out / "data")
-    return out / "dataset"
-
-
-def _recipe(out: Path, dataset: Path, family: str, steps: int) -> TrainingRecipe:
-    """Write the tiny model and the recipe."""
-    import yaml
-
-    from instruct.build.files import write_text
+def _recipe(changes: list[str], family: str) -> TrainingRecipe:
+    """The recipe; its model is made if it is not there, with a tokenizer of the training texts."""
     from instruct.mixture.index import build_index
-    from instruct.mixture.recipe import MixtureRecipe
     from instruct.mixture.rows import open_rows
     from instruct.testing.tiny import build_tiny
     from instruct.training.recipe import load_training_recipe
 
-    mixture = {"name": "demo-train", "data": [str(dataset)], "use": [{"configs": "*"}]}
-    index = build_index(MixtureRecipe.model_validate(mixture), "train")
-    rows = (open_rows(part)[row] for part in index.parts for row in part.candidates)
-    texts = [part["text"] or "" for row in rows for turn in row["messages"] for part in turn["content"]]
-    model = out / "models" / family
-    if not (model / "config.json").is_file():
+    recipe = load_training_recipe(_RECIPE, changes)
+    model = Path(recipe.model.id)
+    if not (model / "model.safetensors").is_file():
+        index = build_index(recipe.mixture_recipe(), "train")
+        rows = (open_rows(part)[row] for part in index.parts for row in part.candidates.tolist())
+        texts = [part["text"] or "" for row in rows for turn in row["messages"] for part in turn["content"]]
         build_tiny(family, model, texts)  # type: ignore[arg-type]
-    recipe: dict[str, Any] = {
-        "name": "demo-train",
-        "out": str(out / "run"),
-        "mixture": mixture,
-        "model": {"id": str(model)},
-        "lora": {"preset": "all-linear"},
-        "plan": {"max_length": 512, "global_batch": 8, "micro_batch": 8, "steps": steps},
-        "optimizer": {"learning_rate": 4.0e-3, "schedule": "cosine", "warmup": 0.05},
-        "evaluation": {"split": "validation", "max_rows": 32, "batch_size": 8},
-        "save": {"every": steps},
-        "log": {"every": max(1, steps // 8)},
-    }
-    write_text(out / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
-    return load_training_recipe(out / "recipe.yaml")
+    return recipe
 
 
 def _check(recipe: TrainingRecipe) -> str:
@@ -122,14 +108,13 @@ def _check(recipe: TrainingRecipe) -> str:
     return f"{usable} of {rows} rows are usable. One of them, ⟦supervised⟧:\n{shown.strip()}"
 
 
-def _train(recipe: TrainingRecipe, say: Any) -> dict[str, float | None]:
-    """Evaluation loss of the base model and of the adapter."""
+def _base_loss(recipe: TrainingRecipe) -> float:
+    """Evaluation loss of the model without an adapter."""
     from accelerate import Accelerator
 
     from instruct.training.base import load_base, model_processor
     from instruct.training.collate import Collator
     from instruct.training.prepare import prepare
-    from instruct.training.run import train
     from instruct.training.validation import Validation
 
     processor = model_processor(recipe.model)
@@ -138,39 +123,43 @@ def _train(recipe: TrainingRecipe, say: Any) -> dict[str, float | None]:
     index, measures = held_out
     limit, batch = recipe.plan.max_length, recipe.evaluation.batch_size
     loss_of = Validation(index, measures.length, Collator(processor, limit), batch_size=batch, max_length=limit)
-    before = loss_of(load_base(recipe.model), Accelerator())["loss"]
-    after = train(recipe, "auto", say=say).evaluation
-    return {"before": before, "after": after["loss"] if after else None}
+    loss: float = loss_of(load_base(recipe.model), Accelerator())["loss"]
+    return loss
 
 
-def _scores(recipe: TrainingRecipe, dataset: Path, out: Path) -> dict[str, dict[str, dict[str, float | None]]]:
+def _train(recipe: TrainingRecipe) -> float | None:
+    """Evaluation loss of the trained adapter."""
+    from instruct.training.run import train
+
+    evaluation = train(recipe, "auto").evaluation
+    return evaluation["loss"] if evaluation else None
+
+
+def _scores(recipe: TrainingRecipe, dataset: Path) -> dict[str, dict[str, Values]]:
     """By '[Task] [Dataset] split' and metric, the value before and after."""
-    from instruct.evaluation import evaluate
     from instruct.mixture.index import build_index
     from instruct.training.generate import Request, generate
     from instruct.training.scoring import score
 
     index = build_index(recipe.mixture_recipe(), "test")
-    found: dict[str, dict[str, dict[str, float | None]]] = {}
-    for name, adapter, folder in (
-        ("before", None, out / "before"),
-        ("after", recipe.out / "adapter", recipe.out / "predictions" / "test"),
-    ):
-        done = generate(Request(recipe.model, adapter, max_new_tokens=_WORDS), index, folder)
+    predictions = recipe.out / "predictions"
+    found: dict[str, dict[str, Values]] = {}
+    for name, adapter, out in (("before", None, "test-base"), ("after", recipe.out / "adapter", "test")):
+        done = generate(Request(recipe.model, adapter, max_new_tokens=_NEW_TOKENS), index, predictions / out)
         assert done is not None
         for part, scored in score(done.file, dataset).items():
             for metric, value in scored["values"].items():
                 found.setdefault(part, {}).setdefault(metric, {})[name] = value
-    evaluate(recipe.out / "predictions" / "test" / "predictions.jsonl", dataset).write(out / "evaluation")
     return found
 
 
-def _print(losses: dict[str, float | None], scores: dict[str, dict[str, dict[str, float | None]]]) -> None:
-    def number(value: float | None) -> str:
-        return f"{'n/a':>8}" if value is None else f"{value:8.3f}"
+def _print(losses: Values, scores: dict[str, dict[str, Values]]) -> None:
+    def line(name: str, values: Values) -> str:
+        numbers = ("n/a" if value is None else f"{value:.3f}" for value in (values["before"], values["after"]))
+        return f"{name:58}" + "".join(f"{number:>8}" for number in numbers)
 
-    click.echo(f"{'':52}  before   after")
-    click.echo(f"{'evaluation loss, validation split':50}{number(losses['before'])}{number(losses['after'])}")
+    click.echo(f"{'':58}{'before':>8}{'after':>8}")
+    click.echo(line("evaluation loss, validation split", losses))
     for part, metrics in scores.items():
         for metric, values in metrics.items():
-            click.echo(f"{f'{part}: {metric}':50}{number(values['before'])}{number(values['after'])}")
+            click.echo(line(f"{part}: {metric}", values))

@@ -12,9 +12,9 @@ import instruct
 from instruct.errors import UserError
 
 _COMMANDS = (
-    "demo", "sources", "synth", "lint", "plan", "build", "verify", "audit", "counts", "show", "stats", "card",
-    "preview", "push", "mixture", "check", "train", "adapter", "generate", "evaluate", "leaderboard", "demo-train",
-    "schema",
+    "demo", "sources", "synth", "lint", "plan", "build", "merge", "verify", "audit", "counts", "show", "stats", "card",
+    "preview", "push", "copy", "export", "diff", "mixture", "check", "train", "adapter", "generate", "evaluate",
+    "leaderboard", "demo-train", "schema",
 )  # fmt: skip
 
 EXIT_CODES = """\
@@ -24,7 +24,7 @@ Exit codes:
   1    failed
   2    the command was used wrongly
   3    a task spec, template or recipe is invalid
-  4    data is missing, malformed or does not verify
+  4    data is missing, malformed or does not verify, or leaks between splits
   5    refused by the terms of a source
   130  interrupted"""
 

@@ -56,11 +56,21 @@ def _audit(event: dict[str, Any]) -> str:
     )
 
 
+def _died(event: dict[str, Any]) -> str:
+    return f"a worker process died; run again: {', '.join(event['running'])}"
+
+
+def _taken(event: dict[str, Any]) -> str:
+    return f"{event['piece']}: {event['shards']} shards taken"
+
+
 _LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "start": _start,
     "planned": _planned,
     "images": _images,
     "audit": _audit,
+    "died": _died,
+    "taken": _taken,
 }
 
 

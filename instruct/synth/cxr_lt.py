@@ -79,12 +79,11 @@ def write(root: Path, *, studies: int, seed: int = 0, images: bool = True) -> Pl
     _write(root / FOLDER_2024 / "train_labeled.csv", tables["train"], (*_IDS_2023, "fpath"), CLASSES_2024)
     train = tables["train"]
     firsts = _firsts(train)
+    here = Counter(row.study.study_id for row in train)
     traps = {
         "rows_without_study": sum(row.blank for row in train),
         "studies_without_new_class": sum(not (row.labels & set(NEW_CLASSES)) for row in firsts.values()),
-        "studies_with_images_in_other_tables": sum(
-            len(study.images) > sum(row.study is study for row in train) for study in firsts
-        ),
+        "studies_with_images_in_other_tables": sum(len(study.images) > here[study.study_id] for study in firsts),
         "studies_held_out_by_mimic_cxr": sum(study.split != "train" for study in firsts),
         "studies_without_train_row": studies - len({row.study for row in train}),
     }

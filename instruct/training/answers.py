@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -102,11 +102,12 @@ def _stop_tokens(model: Any, processor: Any, supervision: Supervision) -> list[i
     configured = model.generation_config.eos_token_id
     known = configured if isinstance(configured, list) else [configured]
     turns = [{"role": role, "content": [{"type": "text", "text": "a"}]} for role in ("user", "assistant")]
-    rendered = supervision.render({"id": "", "messages": turns, "images": []})
-    start, end = rendered.spans[-1]
-    if rendered.closed:
-        answer = rendered.text[start:end].rstrip()
-        known = [*known, processor.tokenizer(answer, add_special_tokens=False)["input_ids"][-1]]
+    with suppress(RowFault):  # a template that takes no such conversation
+        rendered = supervision.render({"id": "", "messages": turns, "images": []})
+        start, end = rendered.spans[-1]
+        if rendered.closed:
+            answer = rendered.text[start:end].rstrip()
+            known = [*known, processor.tokenizer(answer, add_special_tokens=False)["input_ids"][-1]]
     return sorted({token for token in (*known, processor.tokenizer.eos_token_id) if token is not None})
 
 

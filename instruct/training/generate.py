@@ -126,9 +126,7 @@ def generate(request: Request, index: MixtureIndex, out: Path, listener: Listene
         answered, total = 0, sum(len(batches[number]) for number in mine)
         for number in mine:
             answers = ask([rows[position] for position in batches[number]])
-            lines = [
-                rows.line(position, answer) for position, answer in zip(batches[number], answers, strict=True)
-            ]
+            lines = [rows.line(position, answer) for position, answer in zip(batches[number], answers, strict=True)]
             folder.append(state.process_index, number, lines)
             made.append((number, lines))
             answered += len(lines)

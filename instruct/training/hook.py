@@ -72,14 +72,13 @@ class GenerationHook(TrainerCallback):  # type: ignore[misc]
         """Write and score the predictions, those of each dataset folder in a file of their own."""
         folders = self._rows.folders
         names = [PREDICTIONS] if len(folders) == 1 else [f"predictions-{n}.jsonl" for n in range(1, len(folders) + 1)]
-        scores: dict[str, Any] = {}
         for folder, name in zip(folders, names, strict=True):
             file = self._run / "predictions" / f"step-{step}" / name
             write_predictions(file, [line for n, line in enumerate(lines) if self._rows.folder(n) == folder])
-            scores |= score(file, folder)
-        write_event(self._run, "scores", step=step, parts=scores)
-        for text in headline(scores):
-            click.echo(f"step {step}  {text}")
+            scores = score(file, folder)
+            write_event(self._run, "scores", step=step, data=str(folder), parts=scores)
+            for text in headline(scores):
+                click.echo(f"step {step}  {text}")
 
 
 def _unwrapped(model: Any) -> Any:

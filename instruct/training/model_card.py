@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -148,8 +147,23 @@ def _scores(run: Path) -> list[str]:
             ],
         )
     for scores in list(read_log(run, "scores"))[-1:]:
-        shown = {name: value for name, value in scores.items() if name not in ("event", "time")}
-        lines += ["", "Generated answers:", "", "```json", json.dumps(shown, indent=1), "```"]
+        parts = scores["parts"]
+        metrics = sorted({name for part in parts.values() for name in part["values"]})
+        lines += ["", f"Generated answers, step {scores['step']}:", ""]
+        lines += _table(
+            ["", "n", *metrics],
+            [
+                [
+                    label,
+                    str(part["n"]),
+                    *(
+                        f"{part['values'][name]:.3f}" if part["values"].get(name) is not None else ""
+                        for name in metrics
+                    ),
+                ]
+                for label, part in parts.items()
+            ],
+        )
     return lines or ["None yet."]
 
 

@@ -76,7 +76,7 @@ class Preflight:
     Attributes:
         parts: per "[Task] [Dataset]" and split.
         exclusions: rows left out; also in ``exclusions.jsonl`` of the run's folder.
-        files: distinct image files that were decoded.
+        images: distinct images that were decoded.
         processor: classes that read texts and images.
         supervision: how the supervised part is told: ``generation marks`` or ``prefix difference``.
         notes: what a user should know, in sentences.
@@ -87,7 +87,7 @@ class Preflight:
 
     parts: tuple[Checked, ...]
     exclusions: tuple[Exclusion, ...]
-    files: int
+    images: int
     processor: str
     supervision: str
     notes: tuple[str, ...]
@@ -140,7 +140,7 @@ def check(recipe: TrainingRecipe, *, workers: int = 1, say: Say | None = None) -
     report = Preflight(
         parts=tuple(part for split in found for part in split.parts),
         exclusions=exclusions,
-        files=sum(split.files for split in found),
+        images=sum(split.images for split in found),
         processor=processor_backend(processor),
         supervision=Lengths(processor).supervision.method,
         notes=tuple(_notes(recipe, processor, found)),
@@ -157,7 +157,7 @@ class _Split:
     index: MixtureIndex
     parts: tuple[Checked, ...]
     exclusions: tuple[Exclusion, ...]
-    files: int
+    images: int
     unclosed: int
 
 
@@ -181,7 +181,7 @@ def _check_split(index: MixtureIndex, recipe: TrainingRecipe, processor: Any, wo
         for row, name in zip(long.tolist(), _ids(part, long), strict=True):
             detail = f"{measures.length[number][row]} tokens; plan.max_length is {recipe.plan.max_length}"
             faults[number][row] = (name, TOO_LONG, detail)
-    files = _decode(index, faults, workers, say)
+    images = _decode(index, faults, workers, say)
     exclusions = tuple(
         Exclusion(part.label, index.split, row, *faults[number][row], part.digest)
         for number, part in enumerate(index.parts)
@@ -192,7 +192,7 @@ def _check_split(index: MixtureIndex, recipe: TrainingRecipe, processor: Any, wo
         for number, part in enumerate(index.parts)
         if len(_candidates(part))
     )
-    return _Split(index, parts, exclusions, files, sum(measures.unclosed))
+    return _Split(index, parts, exclusions, images, sum(measures.unclosed))
 
 
 def _candidates(part: Part) -> Any:
@@ -225,33 +225,32 @@ def _checked(part: Part, number: int, measures: Measures, faults: Mapping[int, t
 
 
 def _decode(index: MixtureIndex, faults: list[dict[int, tuple[str, str, str]]], workers: int, say: Say) -> int:
-    """Decode every image of the rows that have no fault yet, each file once; adds the faults and counts the files."""
-    wanted: dict[Any, tuple[Mapping[str, Any], list[tuple[int, int]]]] = {}
+    """Decode every image of the rows that have no fault yet, each once; adds the faults and counts the images."""
+    opened = [open_rows(part) for part in index.parts]
+    users: dict[tuple[Path, str], list[tuple[int, int, int]]] = {}  # image → part, row and place of each use
     for number, part in enumerate(index.parts):
-        rows = np.array([row for row in _candidates(part).tolist() if row not in faults[number]], np.int64)
-        if not len(rows):
-            continue
-        for row, images in zip(rows.tolist(), open_rows(part).absolute_images().take(pa.array(rows)), strict=True):
-            for image in images.as_py():
-                wanted.setdefault(image["bytes"] or image["path"], (image, []))[1].append((number, row))
-    if wanted:
-        say(f"decoding {len(wanted):,} image files of {index.split}")
+        rows = [row for row in _candidates(part).tolist() if row not in faults[number]]
+        keys = opened[number].take(rows).column("keys").to_pylist() if rows else []
+        for row, key in zip(rows, keys, strict=True):
+            for place, image in enumerate(key["images"]):
+                users.setdefault((part.folder, image), []).append((number, row, place))
+    if users:
+        say(f"decoding {len(users):,} images of {index.split}")
+
+    def problem(uses: list[tuple[int, int, int]]) -> tuple[str, str] | None:
+        number, row, place = uses[0]
+        try:
+            open_image(opened[number][row], place)
+        except ImageFault as fault:
+            return str(fault.reason), fault.detail
+        return None
+
     with ThreadPoolExecutor(workers) as pool:
-        problems = pool.map(_problem, (image for image, _ in wanted.values()))
-        for problem, (_, users) in zip(problems, wanted.values(), strict=True):
-            if problem is not None:
-                for number, row in users:
-                    (name,) = _ids(index.parts[number], [row])
-                    faults[number].setdefault(row, (name, *problem))
-    return len(wanted)
-
-
-def _problem(image: Mapping[str, Any]) -> tuple[str, str] | None:
-    try:
-        open_image({"id": "", "images": [image]}, 0)
-    except ImageFault as fault:
-        return str(fault.reason), fault.detail
-    return None
+        for uses, found in zip(users.values(), pool.map(problem, users.values()), strict=True):
+            if found is not None:
+                for number, row, _ in uses:
+                    faults[number].setdefault(row, (opened[number][row]["id"], *found))
+    return len(users)
 
 
 def _example(training: _Split, processor: Any) -> tuple[str, tuple[Segment, ...]]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-import yaml
 
-from instruct.build.files import locked, read_json, write_json, write_text
+from instruct.build.files import locked
 from instruct.errors import DataError
 from instruct.mixture.rows import open_rows
 from instruct.training import checkpoints
@@ -24,18 +20,18 @@ from instruct.training.log import FILE as LOG
 from instruct.training.log import write_event
 from instruct.training.lora import attach_adapter, trains_vision
 from instruct.training.meter import Meter
-from instruct.training.model_card import drawn_sources, write_card
+from instruct.training.model_card import write_card
 from instruct.training.plot import plot_loss
 from instruct.training.prepare import Prepared, prepare
-from instruct.training.processor import align_pad_token, processor_backend
+from instruct.training.processor import align_pad_token
 from instruct.training.recipe import TrainingRecipe
+from instruct.training.record import say_plan, write_record
 from instruct.training.settings import accumulation, check_sharding, training_arguments, world_size
 
 if TYPE_CHECKING:
     from instruct.training.trainer import LoraTrainer
 
 ADAPTER = "adapter"
-_LIBRARIES = ("cxr-instruct", "torch", "transformers", "peft", "accelerate", "bitsandbytes", "pillow", "torchvision")
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class Result:
     Attributes:
         out: folder of the run.
         adapter: folder of the adapter.
-        steps: optimizer steps behind it.
+        steps: optimizer steps behind it; fewer than were taken if an early stop went back to the best checkpoint.
         loss: mean training loss per supervised token over the steps of this call.
         evaluation: evaluation loss of the adapter: ``loss``, and ``parts`` by '[Task] [Dataset]'; None without one.
     """
@@ -99,14 +95,14 @@ def train(recipe: TrainingRecipe, resume: str | None = None, *, say: Callable[[s
         align_pad_token(model, processor)
         model = attach_adapter(model, recipe.model, recipe.lora, recipe.quant, recipe.gradient_checkpointing)
         if state.is_main_process:
-            _write_record(recipe, data, processor, model, state, checkpoint)
-            _say_plan(recipe, data, model, quiet)
+            write_record(recipe, data, processor, model, state, checkpoint)
+            say_plan(recipe, data, model, quiet)
         trainer = _trainer(recipe, data, processor, model)
         outcome = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         evaluation = trainer.final_evaluation()
         trainer.save_model(str(recipe.out / ADAPTER))
         state.wait_for_everyone()
-        result = Result(recipe.out, recipe.out / ADAPTER, outcome.global_step, outcome.training_loss, evaluation)
+        result = Result(recipe.out, recipe.out / ADAPTER, trainer.adapter_step, outcome.training_loss, evaluation)
         if state.is_main_process:
             _finish(recipe, result, quiet)
         state.wait_for_everyone()
@@ -170,57 +166,6 @@ def _trainer(recipe: TrainingRecipe, data: Prepared, processor: Any, model: Any)
     return trainer
 
 
-def _write_record(
-    recipe: TrainingRecipe, data: Prepared, processor: Any, model: Any, state: Any, checkpoint: Path | None
-) -> None:
-    out = recipe.out
-    if checkpoint is None:
-        (out / LOG).unlink(missing_ok=True)
-    session = {
-        "resumed_from": checkpoint.name if checkpoint else None,
-        "processes": state.num_processes,
-        "distributed": str(state.distributed_type.value),
-        "device": _device_name(state.device),
-        "processor": processor_backend(processor),
-        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
-    }
-    before = (read_json(out / "run.json") or {}).get("sessions", []) if checkpoint else []
-    trained, everything = model.get_nb_trainable_parameters()
-    write_json(
-        out / "run.json",
-        {
-            "facts": data.facts,
-            "sessions": [*before, session],
-            "trained_parameters": trained,
-            "parameters": everything,
-            "adapter_layers": sorted(model.targeted_module_names),
-            "sources": drawn_sources(data.index),
-        },
-    )
-    write_text(out / "recipe.yaml", yaml.safe_dump(_plain(recipe), sort_keys=False, allow_unicode=True))
-    data.plan.save(out)
-    step = checkpoints.step_of(checkpoint) if checkpoint else 0
-    write_event(out, "start", step=step, steps=data.plan.steps, **session)
-
-
-def _say_plan(recipe: TrainingRecipe, data: Prepared, model: Any, say: Callable[[str], None]) -> None:
-    plan, limits = data.plan, recipe.plan
-    for line in plan.report([images.astype(np.int32) for images in data.measures.images]):
-        if line["draws"]:
-            say(
-                f"{line['label']}: {line['draws']:,} draws of {line['rows'] - line['excluded']:,} rows"
-                f" (x {line['repeats']:.2f}), {line['tokens']:,} tokens, {line['images']:,} images"
-            )
-    for reason, number in Counter(reason for _, _, reason in plan.excluded).items():
-        say(f"{number:,} rows left out: {reason} (plan.excluded.jsonl)")
-    trained, everything = model.get_nb_trainable_parameters()
-    waste = 100 * plan.padding_waste(limits.micro_batch)
-    say(
-        f"{plan.steps:,} steps of {limits.global_batch} examples; padding {waste:.1f} %;"
-        f" {trained:,} of {everything:,} parameters are trained, in {len(model.targeted_module_names)} layers"
-    )
-
-
 def _finish(recipe: TrainingRecipe, result: Result, say: Callable[[str], None]) -> None:
     for name in ("training_args.bin", "README.md"):  # the library's; the card says more
         (result.adapter / name).unlink(missing_ok=True)
@@ -228,24 +173,3 @@ def _finish(recipe: TrainingRecipe, result: Result, say: Callable[[str], None]) 
     plot_loss(recipe.out, recipe.name)
     write_card(recipe.out)
     say(f"adapter: {result.adapter}; record: {recipe.out / LOG}, {recipe.out / 'loss.png'}, {recipe.out / 'README.md'}")
-
-
-def _plain(recipe: TrainingRecipe) -> dict[str, Any]:
-    """The recipe with all its values; of the mixture, those that say something."""
-    mixture = recipe.mixture
-    if not isinstance(mixture, str):
-        return recipe.model_dump(mode="json") | {"mixture": mixture.model_dump(mode="json", exclude_defaults=True)}
-    return recipe.model_dump(mode="json")
-
-
-def _device_name(device: Any) -> str:
-    import torch
-
-    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else str(device.type)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

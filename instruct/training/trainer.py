@@ -39,6 +39,7 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         self._run_folder, self._validation, self._meter = run, validation, meter
         self._losses: list[tuple[torch.Tensor, tuple[str, ...]]] = []
         self._norm: float | None = None
+        self._best: int | None = None
         self._evaluated: dict[str, Any] | None = None
         self.add_callback(_Steps(self))
 
@@ -98,7 +99,7 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         if self._validation is None:
             return {}
         result = self._validation(self.model if self._plain else self.model_wrapped, self.accelerator)
-        facts = {"step": self.state.global_step, **result}
+        facts = {"step": self.adapter_step, **result}
         if self.accelerator.is_main_process:
             write_event(self._run_folder, "evaluation", **facts)
             console_evaluation(facts)
@@ -111,10 +112,16 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
 
     def final_evaluation(self) -> dict[str, Any] | None:
         """The evaluation of the adapter as it is now, made if the last one was of another."""
-        same = self._evaluated is not None and self._evaluated["step"] == self.state.global_step
-        if not same or self.args.load_best_model_at_end:
+        if self.args.load_best_model_at_end and self.state.best_global_step:
+            self._best = int(self.state.best_global_step)
+        if self._evaluated is None or self._evaluated["step"] != self.adapter_step:
             self.evaluate()
         return self._evaluated
+
+    @property
+    def adapter_step(self) -> int:
+        """Optimizer steps behind the adapter as it is now; after an early stop it is that of the best checkpoint."""
+        return self._best or int(self.state.global_step)
 
     @property
     def _plain(self) -> bool:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from instruct.digest import digest_bytes
 from instruct.mixture.index import MixtureIndex
 from instruct.mixture.rows import open_rows
+from instruct.synth.keyed import Draws
 from instruct.training.collate import Collator
 from instruct.training.loss import supervised_loss
 
@@ -22,8 +22,8 @@ def choose_rows(index: MixtureIndex, max_rows: int, seed: int) -> list[NDArray[n
     for part in index.parts:
         rows = part.candidates if part.draws else part.candidates[:0]
         if len(rows) > max_rows:
-            key = int(digest_bytes(f"{part.label} {part.config}")[:16], 16)
-            rows = np.sort(np.random.default_rng([seed, key]).choice(rows, max_rows, replace=False))
+            order = Draws(seed, "evaluation", part.label, part.config).bits("row", rows)
+            rows = np.sort(rows[np.argsort(order, kind="stable")[:max_rows]])
         chosen.append(rows)
     return chosen
 

@@ -297,7 +297,8 @@ def test_boxes_and_masks_follow_their_image_into_the_prompt(tmp_path, source, ma
             geometry = fit((image["source_width"], image["source_height"]), "square", 96)
             assert region["size"] == [96, 96] and region["label"] == known["label"]
             assert region["box"] == pytest.approx(geometry.box(known["box"]), abs=1e-12)
-            assert ", ".join(str(round(value * 96)) for value in region["box"]) in said
+            if "[[" not in said:  # not a polygon
+                assert ", ".join(str(round(value * 96)) for value in region["box"]) in said
             assert (region["mask"] is not None) == masks
             if masks:
                 mask = decode_mask(region["mask"], 96, 96)

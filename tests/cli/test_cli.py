@@ -135,7 +135,7 @@ def test_results_go_to_stdout_and_progress_to_stderr_in_plain_lines(corpora: Cor
     assert re.fullmatch(
         r"\[Findings Generation\] \[OpenI\]: \d+ records, shards: \d+ to build \(not built yet\)", lines[1]
     )
-    assert len(lines) == 4
+    assert lines[-1] == "audit: 0 leaks between splits" and len(lines) == 5
     assert not re.search(r"[\x1b\r]", done.stdout + done.stderr)
 
 

@@ -58,15 +58,15 @@ def build_pictures(root: Path, *, train: int = 180, test: int = 48, shuffled: bo
         name = f"CXR{k + 1}_IM-0001-1001"
         write_report(data, k + 1, said.findings, "", images=[name])
         effusion = {"effusion_right": 3 * (seen.effusion == 1), "effusion_left": 3 * (seen.effusion == 2)}
-        drawing = draw_chest(ChestState(heart=3 * seen.heart, **effusion), "frontal", Draws(0, "p"), k, height=64, width=64)
+        drawing = draw_chest(
+            ChestState(heart=3 * seen.heart, **effusion), "frontal", Draws(0, "p"), k, height=64, width=64
+        )
         file = data / "openi" / "images" / f"{name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(drawing.pixels8()).save(file)
     write_template(specs, "what", "Findings?", images="any")
     split = f"CASE WHEN CAST(substr(study, 4) AS INTEGER) <= {train} THEN 'train' ELSE 'test' END"
-    query = (
-        f"SELECT study AS id, {split} AS split, patient, [study] AS studies, images, findings, origin FROM studies"
-    )
+    query = f"SELECT study AS id, {split} AS split, patient, [study] AS studies, images, findings, origin FROM studies"
     spec = write_spec(specs, {TASK: query})
     spec.write_text(spec.read_text("utf-8").replace(f"template: {TASK}", "template: what"), "utf-8")
     recipe = Recipe(name="pictures", sources={"openi": SourceChoice()}, tasks=[f"[{TASK}] [Mine]"])

@@ -115,9 +115,8 @@ def test_early_stop_keeps_the_best(tmp_path: Path, demo_dataset: Path, tiny: Cal
     )
     result = train(made)
     trace = evaluations(tmp_path / "run")
-    assert result.steps < 20
     best = min(trace, key=lambda step: trace[step])
-    assert result.steps == best + 1
+    assert result.steps == best and list(losses(tmp_path / "run"))[-1] == best + 1 < 20
     assert result.evaluation is not None and result.evaluation["loss"] == pytest.approx(trace[best], rel=1e-6)
     kept = (tmp_path / "run" / f"checkpoint-{best}" / "adapter_model.safetensors").read_bytes()
     assert kept == (result.adapter / "adapter_model.safetensors").read_bytes()

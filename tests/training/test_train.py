@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,8 @@ from instruct.mixture.plan import RunPlan
 from instruct.training.log import read_log
 from instruct.training.recipe import TrainingRecipe, load_training_recipe
 from instruct.training.run import train
-from tests.conftest import run_cli
-from tests.training.runs import evaluations, losses, recipe
+from tests.conftest import REPOSITORY, run_cli
+from tests.training.runs import apart, evaluations, losses, recipe
 
 LABELS = {f"[{task}] [REX-Gradient]" for task in ("Findings Generation", "Findings Summarization")} | {
     "[Progression Findings Generation] [REX-Gradient]"
@@ -219,6 +221,39 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert "--resume auto|CHECKPOINT" in run_cli("train", "--help").stdout
     done = run_cli("train", "lora_tin", check=2)
     assert "no such recipe file. Did you mean 'lora_tiny'?" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_committed_schema_is_that_of_the_code() -> None:
+    committed = (REPOSITORY / "docs" / "schemas" / "training.schema.json").read_text("utf-8")
+    assert run_cli("schema", "training").stdout == committed, "run: make docs"
+
+
+def test_a_logger_that_is_not_installed(tmp_path: Path) -> None:
+    from importlib.util import find_spec
+
+    from instruct.training.settings import training_arguments
+
+    if find_spec("wandb"):
+        pytest.skip("wandb is installed")
+    with pytest.raises(UsageError, match=r"log.wandb needs the package wandb: pip install wandb"):
+        training_arguments(recipe(tmp_path, tmp_path, tmp_path, log={"wandb": True}), steps=1)
+
+
+def test_recomputed_activations_change_nothing(
+    tiny_run: Path, tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]
+) -> None:
+    train(recipe(tmp_path / "run", demo_dataset, tiny("llava"), gradient_checkpointing=True))
+    assert apart(losses(tiny_run), losses(tmp_path / "run")) <= 1e-5
+
+
+def test_recipes_are_read_without_torch() -> None:
+    code = (
+        "import sys; from instruct.training.recipe import load_training_recipe as load; load('lora_tiny');"
+        "import instruct.cli.train, instruct.cli.adapter;"
+        "print([name for name in ('torch', 'transformers', 'peft', 'datasets', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_schedules_and_warmup(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""Shared keys are counted exactly, whatever the groups."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instruct.audit.derived import Derived
+from instruct.audit.overlaps import KeyIndex
+from instruct.audit.result import matrix
+from instruct.audit.shards import KINDS, Group
+from instruct.specs.task_spec import SPLITS
+
+KEYS = st.sets(st.sampled_from([f"a/{number}" for number in range(12)]))
+GROUPS = st.lists(st.fixed_dictionaries(dict.fromkeys(KINDS, KEYS)), min_size=1, max_size=7)
+
+
+@settings(max_examples=25)
+@given(GROUPS)
+def test_counts_are_those_of_the_sets(contents: list[dict[str, set[str]]]) -> None:
+    groups = [Group(f"D{number // 3}", "a", SPLITS[number % 3], ()) for number in range(len(contents))]
+    wanted = {
+        (kind, a, b): sorted(contents[a][kind] & contents[b][kind])
+        for a, b in itertools.combinations(range(len(contents)), 2)
+        for kind in KINDS
+        if contents[a][kind] & contents[b][kind]
+    }
+    with KeyIndex(groups) as index:
+        for number, kinds in enumerate(contents):
+            for kind, keys in kinds.items():
+                index.add(number, kind, pa.array(sorted(keys), pa.string()))
+        found = index.overlaps()
+        assert {(one.kind, one.first, one.second): one.count for one in found} == {
+            place: len(keys) for place, keys in wanted.items()
+        }
+        for (kind, a, b), keys in wanted.items():
+            assert index.shared(kind, a, b) == index.shared(kind, b, a) == keys
+            assert index.shared(kind, a, b, 2) == keys[:2]
+    for row in matrix(groups, found):
+        if row["first"] == row["second"]:
+            assert all(row["shared"][a][b] == row["shared"][b][a] for a in SPLITS for b in SPLITS)
+    total = sum(map(len, wanted.values()))
+    cells = [number for row in matrix(groups, found) for cells in row["shared"].values() for number in cells.values()]
+    twice = sum(len(keys) for (_, a, b), keys in wanted.items() if groups[a].dataset == groups[b].dataset)
+    assert sum(cells) == total + twice  # within one dataset the matrix is symmetrical
+
+
+def shard(file: Path, rows: list[tuple[str | None, list[str], list[str]]]) -> Path:
+    """A shard that holds keys alone: patient, studies, images of each example."""
+    patients, studies, images = (list(column) for column in zip(*rows, strict=True))
+    kind = pa.list_(pa.string())
+    keys = pa.StructArray.from_arrays(
+        [pa.array(map(str, range(len(rows)))), pa.array(patients, pa.string()), pa.array(studies, kind),
+         pa.array(images, kind)],
+        names=["record", "patient", "studies", "images"],
+    )  # fmt: skip
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, pa.schema([("keys", keys.type)])) as writer:
+        writer.write_batch(pa.record_batch([keys], ["keys"]))
+    return file
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> KeyIndex:
+    """Images of a re-issuing source and of its upstream."""
+    original = shard(
+        tmp_path / "up.arrow",
+        [
+            ("nih/p1", ["nih/s1"], ["up/images/one.dcm"]),
+            ("nih/p2", ["nih/s2"], ["up/images/two.v2.dcm"]),
+            (None, ["nih/s3", "nih/s4"], ["up/images/three.dcm"]),
+            ("nih/p5", ["nih/s5"], ["up/a/0.png"]),
+            ("nih/p6", ["nih/s6"], ["up/b/0.png"]),
+        ],
+    )
+    copy = shard(
+        tmp_path / "copy.arrow",
+        [
+            ("copy/x", ["copy/one"], ["copy/train/one.png"]),
+            (None, ["copy/two"], ["copy/train/two.v2.jpeg"]),
+            (None, ["copy/three"], ["copy/train/three.png"]),
+            (None, ["copy/0"], ["copy/train/0.png"]),
+            (None, ["copy/four"], ["copy/train/four.png"]),
+        ],
+    )
+    return KeyIndex([Group("Up", "up", "test", (original,)), Group("Copy", "copy", "train", (copy,))])
+
+
+def test_a_copy_has_the_keys_of_its_original(linked: KeyIndex) -> None:
+    with linked:
+        linked.load()
+        assert linked.overlaps() == []
+        assert linked.link("copy", "up") == 3  # 0.png stands for two images there
+        assert {(one.kind, one.count) for one in linked.overlaps()} == {("patient", 2), ("study", 2), ("image", 3)}
+        assert linked.shared("study", 0, 1) == ["nih/s1", "nih/s2"]  # of two studies, three.dcm's is not known
+        assert linked.link("up", "nothing") == 0
+
+
+def test_upstreams_of_upstreams() -> None:
+    derived = Derived({"covidx": ["rsna"], "rsna": ["nih"], "nih": [], "siim": ["nih"], "loop": ["loop"]})
+    assert derived.upstream("covidx") == ["rsna", "nih"]
+    assert derived.upstream("loop") == ["loop"]
+    assert list(derived.copies(["covidx", "nih", "rsna", "unknown"])) == [
+        ("rsna", "nih"),
+        ("covidx", "rsna"),
+        ("covidx", "nih"),
+    ]
