@@ -2,14 +2,15 @@
 
     python benchmarks/bench_table.py [--shares 0.25,1] [--workers 1,2] [--work DIR] [--keep]
 
-Corpora of 23 sources are made up first, without images (VinDr-CXR and Object-CXR with theirs: their boxes need the sizes of
-them; VinDr-PCXR is left out: its published rows are zeros), which takes minutes and gigabytes and is not timed. Then
-``cxr-instruct build all``, images by reference, in a process of its own for each share and number of workers. Every corpus
-has the size of its release times the share; the sets that are about MIMIC-CXR annotate more of their made-up corpus than the
-real ones do of theirs.
+Corpora of 23 sources are made up first, without images (VinDr-CXR and Object-CXR with theirs: their boxes need the
+sizes of them; VinDr-PCXR is left out: its published rows are zeros), which takes minutes and gigabytes and is not
+timed. Then ``cxr-instruct build all``, images by reference, in a process of its own for each share and number of
+workers. Every corpus has the size of its release times the share; the sets that are about MIMIC-CXR annotate more of
+their made-up corpus than the real ones do of theirs.
 
-Memory is sampled ten times a second: the sum over the build's processes of their private and shared pages, without the
-pages of files that they map, which the system takes back when it needs them; and the largest resident size of one process.
+Memory is sampled ten times a second: the sum over the build's processes of their private and shared pages, without
+the pages of files that they map, which the system takes back when it needs them; and the largest resident size of one
+process.
 """
 
 from __future__ import annotations

@@ -49,8 +49,9 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("folder", "pattern"), [("templates", "*.jinja"), ("task_specs", "*.yaml"), ("recipes", "*.yaml")]
 )
 def test_the_wheel_ships_every_file_of(unpacked, folder, pattern):
-    shipped = {path.name for path in (unpacked / "instruct" / "_data" / folder).iterdir()}
-    assert shipped == {path.name for path in (REPOSITORY / folder).glob(pattern)} != set()
+    there = unpacked / "instruct" / "_data" / folder
+    shipped = {path.relative_to(there) for path in there.rglob("*") if path.is_file()}
+    assert shipped == {path.relative_to(REPOSITORY / folder) for path in (REPOSITORY / folder).rglob(pattern)} != set()
 
 
 @pytest.mark.slow

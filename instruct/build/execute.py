@@ -176,7 +176,8 @@ def _finished(
 ) -> Iterator[ShardResult]:
     """Results of jobs that are done; those whose worker died go to ``lost``."""
     done, _ = wait(running, timeout=None if wait_for_one else 0, return_when=FIRST_COMPLETED)
-    for future in done:
+    # Those that failed come last: what the others made is kept before the first of them ends the build.
+    for future in sorted(done, key=lambda future: future.exception() is not None):
         job = running.pop(future)
         try:
             yield future.result()

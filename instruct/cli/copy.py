@@ -20,8 +20,8 @@ from instruct.cli import options
 def command(folder: Path, url: str, settings: tuple[str, ...], as_json: bool) -> None:
     """Copy the finished build OUT to URL, any place that fsspec knows (s3://, gs://, abfs://, sftp://, a folder).
 
-    Every file is read back and compared; the manifest goes last. Run it again after a break: it goes on. The terms of the
-    sources hold for the copy too.
+    Every file is read back and compared; the manifest goes last. Run it again after a break: it goes on. The terms of
+    the sources hold for the copy too.
     """
     from instruct.errors import UsageError
     from instruct.export.store import copy_to
@@ -36,5 +36,6 @@ def command(folder: Path, url: str, settings: tuple[str, ...], as_json: bool) ->
         click.echo(json.dumps({"url": url, **vars(copied)}))
         return
     click.echo(
-        f"{copied.sent} files sent ({copied.bytes:,} bytes), {copied.kept} there already, {copied.removed} removed: {url}"
+        f"{copied.sent} files sent ({copied.bytes:,} bytes), {copied.kept} there already,"
+        f" {copied.removed} removed: {url}"
     )

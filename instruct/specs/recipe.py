@@ -63,9 +63,7 @@ class Images(StrictModel):
     @model_validator(mode="after")
     def _stores_what_is_there(self) -> Images:
         if self.store != "reference" and self.missing == "keep":
-            raise ValueError(
-                f"store: {self.store} needs missing: drop; an image that is not on disk cannot be stored"
-            )
+            raise ValueError(f"store: {self.store} needs missing: drop; an image that is not on disk cannot be stored")
         return self
 
 
@@ -124,8 +122,8 @@ class Recipe(StrictModel):
     audit_exceptions: list[AuditException] = Field(default_factory=list, description="Findings that are accepted.")
     splits: dict[str, Literal["follow_upstream", "drop_leaks"]] = Field(
         default_factory=dict,
-        description="Dataset to what is done with its leaks. follow_upstream: a record gets the split that its study has "
-        "in the source it was taken from. drop_leaks: a record of train or val is left out if a better protected split "
+        description="Dataset to what is done with its leaks. follow_upstream: a record gets the split that its study "
+        "has in the source it was taken from. drop_leaks: a record of train or val is left out if a better protected split "
         "of any row has its patient, study or image, one of train also if a protected evaluation set has.",
     )
     leave_out: list[str] = Field(

@@ -217,6 +217,11 @@ def of_another_release(job: Job, staged: Path) -> ShardResult:
     return replace(run(job, staged), key="of another release")
 
 
+def that_takes_its_time(job: Job, staged: Path) -> ShardResult:
+    time.sleep(0.5)
+    return run(job, staged)
+
+
 def that_fails(job: Job, staged: Path) -> ShardResult:
     raise DataError(f"{job.label}: wrong in {os.getpid()}")
 
@@ -244,8 +249,8 @@ def test_two_ray_nodes_one_of_them_killed(
             return iter(())
 
     with_plan = OutputFolder(tmp_path / "planned")
-    build_piece(load_recipe("demo", ROWS), with_plan.path, Share(1, 30), Plan(), data_root=corpora.root)
-    assert jobs
+    build_piece(load_recipe("demo", ROWS), with_plan.path, Share(1, 4), Plan(), data_root=corpora.root)
+    assert len(jobs) >= 8
     executor = make_executor("ray", address=cluster.address)
     with pytest.raises(DataError, match="came back as another job: a node of the Ray cluster runs another release"):
         list(executor.run(jobs, of_another_release, lambda event, **facts: None))
@@ -255,16 +260,22 @@ def test_two_ray_nodes_one_of_them_killed(
     with pytest.raises(DataError, match=r"/mnt/images/a.arrow: is not on the node .+; images"):
         list(executor.run(jobs, that_lacks_a_file, lambda event, **facts: None))
 
+    build_dataset(load_recipe("demo", ROWS), tmp_path / "out", **options)
+    assert contents(tmp_path / "out") == contents(undisturbed)
     build_dataset(load_recipe("demo", [*ROWS, *PACKED]), tmp_path / "packed", **options)
     assert contents(tmp_path / "packed") == contents(packed)
 
-    def kill(event: dict[str, Any]) -> None:
-        if event["event"] == "shard" and len(cluster.nodes) == 2:
-            cluster.remove_node(cluster.nodes.pop(), allow_graceful=False)
-
-    result = build_dataset(load_recipe("demo", ROWS), tmp_path / "out", listener=kill, **options)
-    assert len(cluster.nodes) == 1 and result.built == len(shards(undisturbed))
-    assert contents(tmp_path / "out") == contents(undisturbed)
+    # Each node has a job, and one that waits: a node that goes takes both with it.
+    staged = OutputFolder(tmp_path / "killed").staged
+    slow = [(job, staged(job.key)) for job, _ in jobs[:8]]
+    finished = executor.run(slow, that_takes_its_time, lambda event, **facts: None)
+    results = [next(finished)]
+    cluster.remove_node(cluster.nodes.pop(), allow_graceful=False)
+    results += finished
+    made = {key: staged(key).read_bytes() for key in (result.key for result in results)}
+    assert len(made) == len(slow)
+    kept = {file.stem: OutputFolder(undisturbed).find(file.stem) for file in undisturbed.glob(".build/results/*.json")}
+    assert made == {key: kept[key][1].read_bytes() for key in made}  # type: ignore[index]
 
 
 def test_no_ray_cluster_at_the_address(corpora: Corpora, tmp_path: Path) -> None:
