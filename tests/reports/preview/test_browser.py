@@ -207,7 +207,8 @@ def test_filters_leave_what_they_say(opened: Open, page: str) -> None:
     shown = opened(page)
 
     def listed() -> list[str]:
-        found: list[str] = shown.js("[...document.querySelectorAll('#list li')].map((one) => one.innerText)")
+        # Not innerText: items that have not been in sight yet have none.
+        found: list[str] = shown.js("[...document.querySelectorAll('#list li')].map((one) => one.textContent)")
         return found
 
     assert len(listed()) == 268 and shown.text("#count") == "1 of 268"
