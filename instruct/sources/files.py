@@ -11,8 +11,9 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
+import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -23,6 +24,8 @@ from instruct.errors import DataError
 
 # What a file that is missing, cut off, damaged or of another encoding raises.
 _UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error)
+
+_Record = TypeVar("_Record")
 
 
 def read_csv(
@@ -203,21 +206,57 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         DataError: the file cannot be read, or a line is no JSON object.
     """
+    for number, line in _json_lines(path):
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise DataError(f"{path}:{number}: malformed JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise DataError(f"{path}:{number}: expected a JSON object, found {type(value).__name__}")
+        yield number, value
+
+
+def decode_json_lines(path: Path, record: type[_Record]) -> tuple[Sequence[int], list[_Record]]:
+    """Records of a JSON lines file, and the number of each one's line, from 1; blank lines are passed over.
+
+    This is faster than :func:`read_json_lines`, for fields that are not wanted are passed over.
+
+    Args:
+        path: the file.
+        record: a :class:`msgspec.Struct` of the fields that are wanted.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no such record.
+    """
+    decoder = msgspec.json.Decoder(record)
+    try:
+        content = path.read_bytes()
+        records = decoder.decode_lines(content)
+        if len(records) == content.count(b"\n") + (not content.endswith(b"\n") and bool(content)):
+            return range(1, len(records) + 1), records
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        pass  # told below, with its line
+    numbers, records = [], []
+    for number, line in _json_lines(path):
+        try:
+            records.append(decoder.decode(line))
+        except msgspec.ValidationError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}:{number}: malformed JSON: {error}") from None
+        numbers.append(number)
+    return numbers, records
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         file = path.open("rb")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     with file:
         for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                value = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise DataError(f"{path}:{number}: malformed JSON: {error}") from None
-            if not isinstance(value, dict):
-                raise DataError(f"{path}:{number}: expected a JSON object, found {type(value).__name__}")
-            yield number, value
+            if line.strip():
+                yield number, line
 
 
 def origins(name: str, count: int, first: int = 1) -> pa.Array:

@@ -8,7 +8,6 @@ taken out here: the number of a sentence depends on the exact version of the sen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import collector_paused, read_json_lines
+from instruct.sources.files import collector_paused, decode_json_lines
 from instruct.sources.mimic_keys import numbered_keys
 
 SPLITS = {"train": "train", "dev": "val", "test": "test"}
@@ -80,33 +80,19 @@ class _Line(msgspec.Struct, gc=False):
     sentence_ID: str
     report_ID: str
     patient_ID: str
-    diagnosis_label: list[int]
-    evidence_label: list[int]
-    img_labels: list[list[int]]
+    # Lists of zeros and ones, read for many lines at once.
+    diagnosis_label: msgspec.Raw
+    evidence_label: msgspec.Raw
+    img_labels: msgspec.Raw
     nle: str
 
 
-_DECODER = msgspec.json.Decoder(_Line)
-
-
 def _lines(path: Path) -> tuple[Sequence[int], list[_Line]]:
-    """The objects of a file, and the number of each one's line."""
-    content = path.read_bytes()
     try:
-        lines = _DECODER.decode_lines(content)
-        if len(lines) == content.count(b"\n") + (not content.endswith(b"\n") and bool(content)):
-            return range(1, len(lines) + 1), lines
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass  # told below, with its line
-    numbers, lines = [], []
-    for number, record in read_json_lines(path):
-        try:
-            lines.append(msgspec.convert(record, _Line))
-        except msgspec.ValidationError as error:
-            hint = " (query lines have no text: run extract_mimic_nle.py)" if "nle" not in record else ""
-            raise DataError(f"{path}:{number}: {error}{hint}") from None
-        numbers.append(number)
-    return numbers, lines
+        return decode_json_lines(path, _Line)
+    except DataError as error:
+        hint = " (query lines have no text: run extract_mimic_nle.py)" if "field `nle`" in str(error) else ""
+        raise DataError(f"{error}{hint}") from None
 
 
 def _batch(rows: _Rows, split: str, name: str) -> pa.RecordBatch:
@@ -118,8 +104,8 @@ def _batch(rows: _Rows, split: str, name: str) -> pa.RecordBatch:
         "diagnoses": _named(rows.flags("diagnosis_label", (len(CLASSES),))),
         "evidence": _named(rows.flags("evidence_label", (len(CLASSES),))),
         "image_labels": _certainties(rows.flags("img_labels", (len(CLASSES), len(CERTAINTIES)))),
-        "explanation": pa.array([" ".join(text.split()) for text in rows.texts("nle").to_pylist()], _text),
-        "origin": pa.array([f"{name}:{line}" for line in rows.lines], _text),
+        "explanation": pc.binary_join(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(rows.texts("nle"))), " "),
+        "origin": pc.binary_join_element_wise(name, pa.array(rows.lines, pa.int64()).cast(_text), ":"),
     }
     return pa.record_batch([columns[field.name] for field in EXPLANATIONS.schema], schema=EXPLANATIONS.schema)
 
@@ -152,27 +138,25 @@ class _Rows:
         flags = _flags(values, shape)
         if flags is None:
             index = next(index for index, value in enumerate(values) if _flags([value], shape) is None)
-            form = " x ".join(map(str, shape))
-            raise self._error(index, f"{name} is {values[index]!r}; expected {form} numbers, each 0 or 1")
+            found, form = bytes(values[index]).decode(), " x ".join(map(str, shape))
+            raise self._error(index, f"{name} is {found}; expected {form} numbers, each 0 or 1")
         return flags
 
 
-def _flags(values: Sequence[Any], shape: tuple[int, ...]) -> Flags | None:
-    """Zeros and ones as an array of shape (values, *shape); None where they are not that."""
-    flat = values
-    try:
-        for length in shape:
-            if set(map(len, flat)) - {length}:
-                return None
-            flat = list(chain.from_iterable(flat))
-        table = np.fromiter(flat, np.int64, len(flat)).reshape(len(values), *shape)
-    except (OverflowError, ValueError):
+def _flags(values: Sequence[msgspec.Raw], shape: tuple[int, ...]) -> Flags | None:
+    """JSON lists of zeros and ones as an array of shape (values, *shape); None where they are not that."""
+    # Without blanks all of them are the same text but for the digits.
+    written = np.frombuffer(b"".join(values).translate(None, b" \t\r\n"), np.uint8)
+    form = np.frombuffer(msgspec.json.encode(np.zeros(shape, int).tolist()), np.uint8)
+    if len(written) != len(values) * len(form):
         return None
-    if not ((table == 0) | (table == 1)).all():
+    characters = written.reshape(len(values), len(form))
+    ones = characters == ord("1")
+    if (np.where(ones, np.uint8(ord("0")), characters) != form).any():
         return None
-    if len(shape) == 2 and (table.sum(axis=2) != 1).any():
+    flags: Flags = ones[:, form == ord("0")].reshape(len(values), *shape)
+    if len(shape) == 2 and (flags.sum(axis=2) != 1).any():
         return None
-    flags: Flags = table == 1
     return flags
 
 

@@ -7,15 +7,16 @@ pairs do not say which study their sentences come from.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import collector_paused, read_json_lines
+from instruct.sources.files import collector_paused, decode_json_lines, read_json_lines
 
 SPLITS = {"dev": "val", "test": "test"}
 LABELS = ("entailment", "neutral", "contradiction")
@@ -46,21 +47,24 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     for name, split in SPLITS.items():
         (path,) = files[name]
         with collector_paused():
-            lines, records = [], []
-            for line, record in read_json_lines(path):
-                lines.append(line)
-                records.append(record)
             try:
-                parts.append(_pairs(records, lines, split, files.relative(path)))
-            except (KeyError, TypeError, ValueError, pa.ArrowException):
-                _explain(path, lines, records)
+                parts.append(_pairs(*decode_json_lines(path, _Pair), split, files.relative(path)))
+            except (DataError, ValueError):
+                _explain(path)
                 raise
     return {"pairs": pa.concat_tables(parts)}
 
 
-def _pairs(records: Sequence[dict[str, Any]], lines: Sequence[int], split: str, origin: str) -> pa.Table:
-    """The pairs of a file; raises whatever Python or Arrow does where something is not as it should be."""
-    pairs, labels, premises, hypotheses = ([record[field] for record in records] for field in _FIELDS)
+class _Pair(msgspec.Struct, gc=False):
+    pair_id: str
+    gold_label: str
+    sentence1: str
+    sentence2: str
+
+
+def _pairs(lines: Sequence[int], records: Sequence[_Pair], split: str, origin: str) -> pa.Table:
+    """The pairs of a file; ValueError where something is not as it should be."""
+    pairs, labels, premises, hypotheses = (list(map(attrgetter(field), records)) for field in _FIELDS)
     full = all(pairs) and all(premises) and all(hypotheses)
     if not full or set(labels) - set(LABELS) or len(set(pairs)) < len(pairs):
         raise ValueError("an empty text, an unknown label or a repeated id")
@@ -78,10 +82,10 @@ def _pairs(records: Sequence[dict[str, Any]], lines: Sequence[int], split: str, 
 _FIELDS = ("pair_id", "gold_label", "sentence1", "sentence2")
 
 
-def _explain(path: Path, lines: Sequence[int], records: Sequence[dict[str, Any]]) -> None:
+def _explain(path: Path) -> None:
     """Name the first line that is not of the published form."""
     seen: dict[str, int] = {}
-    for line, record in zip(lines, records, strict=True):
+    for line, record in read_json_lines(path):
         for field in _FIELDS:
             if not isinstance(record.get(field), str) or not record[field]:
                 raise DataError(

@@ -70,7 +70,11 @@ def test_query_files_alone_are_not_enough(root):
         ({"report_ID": "s17"}, "train.json:2: report_ID is 's17'"),
         ({"diagnosis_label": [1, 0]}, r"train.json:2: diagnosis_label is \[1, 0\]; expected 10 numbers"),
         ({"evidence_label": [2] * 10}, "train.json:2: evidence_label"),
-        ({"evidence_label": ["yes"] * 10}, "train.json:2: Expected `int`, got `str` - at `.*evidence_label"),
+        ({"evidence_label": ["yes"] * 10}, r"train.json:2: evidence_label is \[.yes., .*; expected 10 numbers"),
+        ({"evidence_label": "yes"}, "train.json:2: evidence_label is .yes.; expected 10 numbers"),
+        ({"evidence_label": [10, *[0] * 8]}, "train.json:2: evidence_label"),
+        ({"evidence_label": [*[0] * 9, -1]}, "train.json:2: evidence_label"),
+        ({"evidence_label": [[0] * 10]}, "train.json:2: evidence_label"),
         ({"img_labels": [[1, 1, 0]] * 10}, r"train.json:2: img_labels .*; expected 10 x 3 numbers"),
         ({"img_labels": [[1, 0]] * 10}, "train.json:2: img_labels"),
     ],
@@ -81,7 +85,20 @@ def test_a_faulty_line_is_refused(root, fields, message):
         read(root)
 
 
-def test_a_line_that_is_no_object_is_refused(root):
-    file(root).write_text(file(root).read_text() + "[1]\n")
-    with pytest.raises(DataError, match="expected a JSON object, found list"):
-        read(root)
+def test_a_line_that_is_no_object_or_no_json_is_refused(root):
+    lines = file(root).read_text()
+    number = lines.count("\n") + 2
+    for line, message in (("[1]", "Expected `object`, got `array`"), ('{"nle": "a', "malformed JSON: ")):
+        file(root).write_text(f"{lines}\n{line}\n")
+        with pytest.raises(DataError, match=rf"train.json:{number}: {message}"):
+            read(root)
+
+
+def test_blank_lines_blanks_and_line_breaks_are_no_matter(root):
+    before = read(root)
+    lines = [json.loads(line) for line in file(root).read_text().splitlines()]
+    lines[0]["nle"] = "\n " + lines[0]["nle"].replace(" ", " \n\t")
+    file(root).write_text("\n" + "\n\r\n".join(json.dumps(line, separators=(" ,  ", " : ")) for line in lines))
+    for row, same in zip(read(root), before, strict=True):
+        assert {**row, "origin": None} == {**same, "origin": None}
+    assert read(root)[1]["origin"] == "mimic-nle/mimic-nle-train.json:4"
