@@ -34,8 +34,9 @@ def parse(path: Path) -> None:
     name = path.name.removesuffix(".gz")
     if name.endswith((".csv", ".tsv")):
         table = csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True))
-        for column in {"EncodedPixels", "annotation"} & set(table.column_names):
-            parse_numbers(table[column])
+        for name in table.column_names:
+            if name.strip() in ("EncodedPixels", "annotation"):  # SIIM's header has a blank
+                parse_numbers(table[name])
     elif name.endswith(".json"):
         content = path.read_bytes()
         try:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Counts = NDArray[np.int32] | Ints
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -35,7 +36,7 @@ class Runs:
         width: columns of the masks.
     """
 
-    counts: Ints
+    counts: Counts
     offsets: Ints
     height: int
     width: int
@@ -54,18 +55,22 @@ class Runs:
         Edges are those of pixels: a mask of the top left pixel alone has the box 0, 0, 1/width, 1/height. A mask
         without pixels has the box 0, 0, 0, 0.
         """
-        on = np.flatnonzero(self._on & (self.counts > 0))
-        mask = np.repeat(np.arange(len(self)), np.diff(self.offsets))[on]
-        end = (np.cumsum(self.counts)[on] - self.height * self.width * mask).astype(np.int32)
-        first, last = end - self.counts[on].astype(np.int32), end - 1
+        filled = self._on & (self.counts > 0)
+        on = np.flatnonzero(filled)
+        before = np.searchsorted(on, self.offsets)
+        numbers = np.diff(before)
+        end = np.cumsum(self.counts)[on]
+        end -= np.repeat(np.arange(len(self)) * (self.height * self.width), numbers)
+        last = end.astype(np.int32) - 1
+        first = last + 1 - self.counts[on].astype(np.int32)
         left, right = first // self.height, last // self.height
         one_column = left == right
         top = np.where(one_column, first - left * self.height, 0)
         bottom = np.where(one_column, last - right * self.height, self.height - 1)
         boxes = np.zeros((len(self), 4))
-        if len(mask):
-            at = np.flatnonzero(np.concatenate([[True], mask[1:] != mask[:-1]]))
-            found = mask[at]
+        found = np.flatnonzero(numbers)
+        if len(found):
+            at = before[found]
             boxes[found, 0] = left[at] / self.width
             boxes[found, 1] = np.minimum.reduceat(top, at) / self.height
             boxes[found, 2] = (np.maximum.reduceat(right, at) + 1) / self.width
@@ -74,14 +79,14 @@ class Runs:
 
     def compressed(self) -> list[str]:
         """Each mask as COCO's compressed text."""
-        values = self.counts.astype(np.int32)
-        values[2:] -= self.counts[:-2].astype(np.int32)
+        counts = self.counts.astype(np.int32)
+        values = counts.copy()
+        values[2:] -= counts[:-2]
         # The first three counts of a mask stand as they are.
         for place in range(3):
             at = (self.offsets[:-1] + place)[np.diff(self.offsets) > place]
-            values[at] = self.counts[at]
-        letters, lengths = _letters(values)
-        whole = letters[np.arange(letters.shape[1]) < lengths[:, None]].tobytes().decode("ascii")
+            values[at] = counts[at]
+        whole, lengths = _letters(values)
         ends = np.cumsum(lengths, dtype=np.int64)
         cuts = np.concatenate([[0], ends])[self.offsets].tolist()
         return [whole[first:last] for first, last in pairwise(cuts)]
@@ -95,44 +100,50 @@ class Runs:
     @cached_property
     def _on(self) -> Mask:
         """Whether each count is of pixels that are on."""
-        begins_odd = np.repeat((self.offsets[:-1] % 2).astype(bool), np.diff(self.offsets))
-        on: Mask = begins_odd ^ (np.arange(len(self.counts)) % 2 == 1)
+        on = np.zeros(len(self.counts), bool)
+        on[1::2] = True
+        on ^= np.repeat((self.offsets[:-1] % 2).astype(bool), np.diff(self.offsets))
         return on
 
 
 # Numbers whose letters are looked up: nearly all differences of run lengths.
 _NEAR = 1 << 12
+# Letters that are moved at once; a number of 32 bits has at most seven.
+_WORD = 4
 
 
-def _letters(values: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Letters of numbers in COCO's compressed text: shape (numbers, most letters), and how many each number has."""
-    letters, lengths = _letters_of_near()
+def _letters(values: NDArray[np.int32]) -> tuple[str, NDArray[np.uint8]]:
+    """Numbers as COCO's compressed text, one after the other, and how many letters each number has."""
+    near_words, near_lengths = _words_of_near()
     far = np.flatnonzero((values < -_NEAR) | (values >= _NEAR))
     index = values + _NEAR
     index[far] = 0
-    letters, lengths = letters[index], lengths[index]
-    if len(far):
-        those, counts = _spell(values[far])
-        letters = np.pad(letters, ((0, 0), (0, max(0, those.shape[1] - letters.shape[1]))))
-        letters[far, : those.shape[1]], lengths[far] = those, counts
-    return letters, lengths
+    words, lengths = near_words.take(index), near_lengths.take(index)
+    spelt, numbers = _spell(values[far])
+    spelt = np.pad(spelt, ((0, 0), (0, 2 * _WORD - spelt.shape[1])))
+    words[far], lengths[far] = spelt[:, :_WORD].copy().view(np.uint32)[:, 0], numbers
+    long = np.flatnonzero(numbers > _WORD)
+    words = np.insert(words, far[long] + 1, spelt[long, _WORD:].copy().view(np.uint32)[:, 0])
+    return words.tobytes().translate(None, b"\0").decode("ascii"), lengths
 
 
 @cache
-def _letters_of_near() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    return _spell(np.arange(-_NEAR, _NEAR, dtype=np.int32))
+def _words_of_near() -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    """Letters of each near number, as one word that zeros fill up, and how many there are."""
+    letters, lengths = _spell(np.arange(-_NEAR, _NEAR, dtype=np.int32))
+    return np.pad(letters, ((0, 0), (0, _WORD - letters.shape[1]))).view(np.uint32)[:, 0].copy(), lengths
 
 
 def _spell(values: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A letter for each five bits, the lowest first; the last one is that whose rest is all sign."""
+    """A letter for each five bits, the lowest first, then zeros; the last letter is that whose rest is all sign."""
     columns, rest, more = [], values, np.ones(len(values), bool)
     lengths = np.zeros(len(values), np.uint8)
     while more.any():
         lengths += more
-        columns.append((rest & 31).astype(np.uint8))
+        bits, here = (rest & 31).astype(np.uint8), more
         rest = rest >> 5
-        more = more & (rest != -((columns[-1] >> 4) & 1).astype(np.int8))
-        columns[-1] += np.uint8(48) + np.uint8(32) * more
+        more = more & (rest != -((bits >> 4) & 1).astype(np.int8))
+        columns.append((bits + np.uint8(48) + np.uint8(32) * more) * here)
     return np.stack(columns, axis=1) if columns else np.zeros((len(values), 0), np.uint8), lengths
 
 
@@ -161,7 +172,7 @@ def runs_of_texts(texts: Sequence[str], height: int, width: int) -> Runs:
     return Runs(joined, _offsets([len(some) for some in counts]), height, width)
 
 
-def runs_of_gaps(values: Ints, offsets: Ints, height: int, width: int) -> Runs:
+def runs_of_gaps(values: Counts, offsets: Ints, height: int, width: int) -> Runs:
     """Masks from pairs "gap, length", each gap counted from the end of the run before (SIIM-ACR's form).
 
     Args:
@@ -176,7 +187,7 @@ def runs_of_gaps(values: Ints, offsets: Ints, height: int, width: int) -> Runs:
     numbers = np.diff(offsets)
     rest = height * width - np.diff(np.concatenate([[0], np.cumsum(values)])[offsets])
     negative = np.zeros(len(numbers), bool)
-    negative[np.repeat(np.arange(len(numbers)), numbers)[values < 0]] = True
+    negative[np.searchsorted(offsets, np.flatnonzero(values < 0), side="right") - 1] = True
     for wrong, why in (
         (numbers % 2 == 1, "has an odd count of numbers; expected pairs of gap and length"),
         (negative, "holds a negative number"),
@@ -187,10 +198,12 @@ def runs_of_gaps(values: Ints, offsets: Ints, height: int, width: int) -> Runs:
     # What is left after the last run is one more count. Where there is nothing left COCO writes none.
     tail = (rest > 0).astype(np.int64)
     ends = np.cumsum(numbers + tail)
-    counts = np.empty(int(ends[-1]) if len(ends) else 0, np.int64)
+    counts = np.empty(int(ends[-1]) if len(ends) else 0, values.dtype)
+    tails = ends[tail == 1] - 1
     is_tail = np.zeros(len(counts), bool)
-    is_tail[ends[tail == 1] - 1] = True
-    counts[is_tail], counts[~is_tail] = rest[tail == 1], values
+    is_tail[tails] = True
+    counts[~is_tail] = values
+    counts[tails] = rest[tail == 1]
     return _merged(Runs(counts, np.concatenate([[0], ends]), height, width))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
@@ -31,3 +32,8 @@ def places(codes: Ints) -> Ints:
     numbers = np.empty(len(codes), np.int64)
     numbers[order] = np.arange(len(codes)) - np.repeat(start, lengths) + 1
     return numbers
+
+
+def stems(names: pa.StringArray) -> pa.StringArray:
+    """File names, or paths whose folders have no dots, without their last ending; without a dot as they are."""
+    return pc.list_element(pc.split_pattern(names, ".", max_splits=1, reverse=True), 0)

@@ -2,7 +2,8 @@
 
 Layout: https://www.kaggle.com/datasets/andyczhao/covidx-cxr2. Read are the lists ``train.txt``, ``val.txt`` (CXR-4
 alone) and ``test.txt``, or CXR-3's older ``train_COVIDx9B.txt`` and ``test_COVIDx9B.txt``. A line is patient, file,
-class and source.
+class and source. Images of RSNA's pneumonia challenge are named by its ids: they are known by the study they are there,
+or, with RSNA's mapping file, in ChestX-ray14.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.errors import DataError
+from instruct.sources.arrays import stems
 from instruct.sources.base import Files, Input, Options, Source, Table, column
 from instruct.sources.files import origins, read_csv
+from instruct.sources.rsna_mapping import FOLDERS as RSNA_FOLDERS
+from instruct.sources.rsna_mapping import NAME, nih_images, nih_keys
 
 SPLITS = ("train", "val", "test")
 CLASSES = ("positive", "negative")
+RSNA = "rsna"
 _COLUMNS = ("patient", "file", "class", "source")
 
 _text = pa.string()
@@ -24,8 +29,25 @@ IMAGES = Table(
     pa.schema(
         [
             column("image", _text, "folder of the split and file name", False),
-            column("study", _text, "file name without its last ending; of an rsna image, RSNA's patientId", False),
-            column("patient", _text, "source and patient id: ids of two sources can be the same", False),
+            column(
+                "namespace",
+                _text,
+                "source that study and patient belong to: covidx_cxr3; of an rsna image, chestxray14 where RSNA's"
+                " mapping has it, else rsna",
+                False,
+            ),
+            column(
+                "study",
+                _text,
+                "file name without its last ending; of an rsna image, RSNA's patientId or the study in ChestX-ray14",
+                False,
+            ),
+            column(
+                "patient",
+                _text,
+                "source and patient id: ids of two sources can be the same; of an rsna image, the patient in"
+                " ChestX-ray14, or null: RSNA's patientId names an image",
+            ),
             column("split", _text, "train, val or test", False),
             column("label", _text, "positive or negative", False),
             column("source", _text, "where the image comes from: rsna (rnsa is a slip), ricord, bimcv, ...", False),
@@ -36,22 +58,32 @@ IMAGES = Table(
 
 
 def read(files: Files, options: Options) -> dict[str, pa.Table]:
-    """Read the lists into ``images``.
+    """Read the lists, and RSNA's mapping where it is there, into ``images``.
 
     Raises:
-        DataError: a line has other than four fields, or another class than positive and negative.
+        DataError: a line has other than four fields, or another class than positive and negative; or the mapping is
+            malformed.
     """
-    return {"images": pa.concat_tables([_read_list(files, split) for split in SPLITS if files[split]])}
+    lists = pa.concat_tables([_read_list(files, split) for split in SPLITS if files[split]]).combine_chunks()
+    cells = {name: lists[name].combine_chunks() for name in lists.column_names}
+    names = cells["file"]
+    arrays = [
+        pc.binary_join_element_wise(cells["split"], names, "/"),
+        *_keys(files, stems(names), cells["patient"], cells["source"]),
+        cells["split"],
+        cells["class"],
+        cells["source"],
+        cells["origin"],
+    ]
+    return {"images": pa.table(arrays, schema=IMAGES.schema)}
 
 
 def _read_list(files: Files, split: str) -> pa.Table:
     path = files[split][0]
-    table = read_csv(path, dict.fromkeys(_COLUMNS, _text), delimiter=" ", header=False).combine_chunks()
-    patients, names, labels, sources = (table[name].combine_chunks() for name in _COLUMNS)
-    faulty = pc.or_(
-        pc.invert(pc.fill_null(pc.is_in(labels, value_set=pa.array(CLASSES)), False)),
-        pc.or_(pc.or_(pc.is_null(patients), pc.is_null(names)), pc.is_null(sources)),
-    )
+    table = read_csv(path, dict.fromkeys(_COLUMNS, _text), delimiter=" ", header=False)
+    faulty = pc.invert(pc.is_in(table["class"], value_set=pa.array(CLASSES)))
+    for name in _COLUMNS:
+        faulty = pc.or_(faulty, pc.is_null(table[name]))
     if pc.any(faulty).as_py():
         row = pc.index(faulty, True).as_py()
         line = " ".join(str(value) for value in table.slice(row, 1).to_pylist()[0].values())
@@ -59,23 +91,23 @@ def _read_list(files: Files, split: str) -> pa.Table:
             f"{path}:{row + 1}: {line!r}; expected patient, file, positive or negative, and source. Three classes are"
             " those of the A lists; take the B list"
         )
-    sources = pc.if_else(pc.equal(sources, "rnsa"), "rsna", sources)
-    arrays = [
-        pc.binary_join_element_wise(split, names, "/"),
-        _stems(names),
-        pc.binary_join_element_wise(sources, patients, "/"),
-        pa.repeat(pa.scalar(split), len(table)),
-        labels,
-        sources,
-        origins(files.relative(path), len(table)),
-    ]
-    return pa.table(arrays, schema=IMAGES.schema)
+    sources = pc.if_else(pc.equal(table["source"], "rnsa"), RSNA, table["source"])
+    table = table.set_column(table.schema.get_field_index("source"), "source", sources)
+    table = table.append_column("split", pa.repeat(pa.scalar(split, _text), len(table)))
+    return table.append_column("origin", origins(files.relative(path), len(table)))
 
 
-def _stems(names: pa.Array) -> pa.Array:
-    """Names without their last endings: .png, .jpg or .jpeg."""
-    four = pc.ends_with(names, ".jpeg", ignore_case=True)
-    return pc.if_else(four, pc.utf8_slice_codeunits(names, 0, -5), pc.utf8_slice_codeunits(names, 0, -4))
+def _keys(
+    files: Files, names: pa.StringArray, patients: pa.StringArray, sources: pa.StringArray
+) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
+    """Namespace, study and patient of each image."""
+    theirs = pc.equal(sources, RSNA)
+    own = pc.if_else(theirs, None, pc.binary_join_element_wise(sources, patients, "/"))
+    namespaces = pc.if_else(theirs, RSNA, "covidx_cxr3")
+    if not files["rsna_mapping"]:
+        return namespaces, names, own
+    study, patient = nih_keys(nih_images(files["rsna_mapping"][0], pc.if_else(theirs, names, None)))
+    return pc.if_else(study.is_valid(), "chestxray14", namespaces), pc.coalesce(study, names), pc.coalesce(patient, own)
 
 
 _OBTAIN = (
@@ -93,9 +125,17 @@ SOURCE = Source(
     title="COVIDx CXR-3 and CXR-4",
     homepage="https://www.kaggle.com/datasets/andyczhao/covidx-cxr2",
     folders=("covidx_cxr3", "covidx-cxr2", "covidx", "COVIDx", "COVIDX-CXR-3", "covidx_cxr4"),
-    inputs=tuple(Input(split, _list(split), _OBTAIN, required=split != "val") for split in SPLITS),
+    inputs=(
+        *(Input(split, _list(split), _OBTAIN, required=split != "val") for split in SPLITS),
+        Input(
+            "rsna_mapping",
+            (NAME, *(f"../{folder}/{NAME}" for folder in RSNA_FOLDERS)),
+            "Get it from the RSNA's page of the pneumonia challenge: the ChestX-ray14 images behind images of rsna.",
+            required=False,
+        ),
+    ),
     image_folders=(".",),
     tables={"images": IMAGES},
     read=read,
-    modules=("instruct.sources.covidx_cxr3", "instruct.sources.files"),
+    modules=tuple(f"instruct.sources.{name}" for name in ("covidx_cxr3", "rsna_mapping", "arrays", "files")),
 )

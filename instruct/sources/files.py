@@ -87,7 +87,8 @@ def read_csv(
         values = table[raw_names[name]]
         if pa.types.is_string(kind):
             values = pc.utf8_trim_whitespace(values)
-            values = pc.if_else(pc.equal(values, ""), None, values)
+            blank = pc.equal(values, "")
+            values = pc.if_else(blank, None, values) if pc.any(blank).as_py() else values
         arrays.append(values)
     return pa.table(arrays, schema=pa.schema(list(wanted.items())))
 
@@ -140,13 +141,7 @@ def csv_columns(path: Path, delimiter: str = ",") -> dict[str, str]:
         raise DataError(f"{path}:1: cannot be read: {error}") from None
     if not head.strip():
         raise DataError(f"{path}:1: expected the names of columns, found nothing")
-    parsed = csv.read_csv(
-        pa.py_buffer(head.encode()),
-        read_options=csv.ReadOptions(autogenerate_column_names=True),
-        parse_options=csv.ParseOptions(delimiter=delimiter),
-        convert_options=csv.ConvertOptions(strings_can_be_null=False),
-    )
-    names = ["" if value is None else str(value) for value in parsed.to_pylist()[0].values()] if len(parsed) else []
+    names = next(rows_csv.reader([head], delimiter=delimiter))
     return {name.strip(): name for name in names}
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from instruct.errors import DataError
-from instruct.sources.arrays import Ints, lists_of_rows, places
+from instruct.sources.arrays import Ints, lists_of_rows, places, stems
 from instruct.sources.base import Files, Input, Options, Source, Table, column
 from instruct.sources.files import csv_columns, origins, read_csv
 from instruct.sources.listing import files_in
@@ -24,6 +24,8 @@ from instruct.sources.listing import files_in
 FOLDERS = {"train": "train", "val": "dev"}
 SHAPES = ("rectangle", "ellipse", "polygon")
 _OBTAIN = "Get it from a mirror of the Object-CXR challenge (train.zip, dev.zip and their tables)."
+
+Pixels = NDArray[np.int32]
 
 _text = pa.string()
 IMAGES = Table(
@@ -88,7 +90,7 @@ def _read_split(files: Files, split: str) -> tuple[pa.Table, pa.Table]:
     known = sizes[:, 0] > 0
     images = [
         names,
-        pa.array([_stem(name) for name in names.to_pylist()], _text),
+        stems(names),
         pa.repeat(pa.scalar(split, _text), len(names)),
         pa.array(sizes[:, 0], pa.int32(), mask=~known),
         pa.array(sizes[:, 1], pa.int32(), mask=~known),
@@ -107,13 +109,7 @@ def _read_split(files: Files, split: str) -> tuple[pa.Table, pa.Table]:
     return pa.table(images, schema=IMAGES.schema), pa.table(objects, schema=OBJECTS.schema)
 
 
-def _stem(name: str) -> str:
-    """A path without the extension of its file."""
-    stem, dot, extension = name.rpartition(".")
-    return stem if dot and "/" not in extension else name
-
-
-def _objects(path: Path, cells: pa.StringArray) -> tuple[Ints, Ints, Ints, Ints]:
+def _objects(path: Path, cells: pa.StringArray) -> tuple[Ints, Pixels, Ints, Pixels]:
     """Objects of the cells: row, kind and count of numbers of each, and the numbers of all, kinds left out."""
     lists = pc.split_pattern(cells, ";")
     texts = pc.ascii_trim_whitespace(lists.flatten())
@@ -121,11 +117,13 @@ def _objects(path: Path, cells: pa.StringArray) -> tuple[Ints, Ints, Ints, Ints]
     rows = np.asarray(pc.list_parent_indices(lists).filter(filled), np.int64)
     words = pc.ascii_split_whitespace(texts.filter(filled))
     try:
-        values = np.asarray(words.flatten().cast(pa.int64()))
+        values = np.asarray(words.flatten().cast(pa.int32()))
     except pa.ArrowInvalid:
         for row, text in zip(rows, texts.filter(filled).to_pylist(), strict=True):
-            if not all(re.fullmatch(r"-?\d+", word) for word in text.split()):
-                raise DataError(f"{path}:{row + 2}: an object must be whole numbers; found {text!r}") from None
+            if not all(re.fullmatch(r"-?\d{1,9}", word) for word in text.split()):
+                raise DataError(
+                    f"{path}:{row + 2}: an object must be whole numbers of pixels; found {text!r}"
+                ) from None
         raise
     start = np.asarray(words.offsets, np.int64)[:-1]
     kinds, lengths = values[start], np.diff(np.append(start, len(values))) - 1
@@ -138,7 +136,7 @@ def _objects(path: Path, cells: pa.StringArray) -> tuple[Ints, Ints, Ints, Ints]
     return rows, kinds, lengths, np.delete(values, start)
 
 
-def _boxes(numbers: Ints, start: Ints, sizes: NDArray[np.int32]) -> NDArray[np.float64]:
+def _boxes(numbers: Pixels, start: Ints, sizes: NDArray[np.int32]) -> NDArray[np.float64]:
     """Extent of each object as shares of its image, clipped to it."""
     if not len(start):
         return np.zeros((0, 4))

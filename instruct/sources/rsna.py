@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from instruct.errors import DataError
 from instruct.sources.arrays import first_rows, lists_of_rows
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import origins, read_csv, read_json
+from instruct.sources.files import origins, read_csv
+from instruct.sources.rsna_mapping import FOLDERS, NAME, nih_images, nih_keys
 
 SIDE = 1024
 FOLDER = "stage_2_train_images"
@@ -90,7 +91,7 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     lines = origins(files.relative(path), len(table), 2)
     order = np.asarray(pc.sort_indices(ids.dictionary))
     names = ids.dictionary.take(pa.array(order))
-    nih = _nih_images(files, names)
+    nih = nih_images(files["mapping"][0], names) if files["mapping"] else pa.nulls(len(names), _text)
     images = [
         names,
         pc.binary_join_element_wise(pc.binary_join_element_wise(FOLDER, names, "/"), "dcm", "."),
@@ -98,8 +99,7 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
         pa.array(positive[order] > 0),
         _kinds(files, names),
         nih,
-        pc.utf8_slice_codeunits(nih, 0, 12),
-        pc.utf8_slice_codeunits(nih, 0, 8),
+        *nih_keys(nih),
         lines.take(pa.array(first_rows(codes)[order])),
     ]
     rows = np.flatnonzero(target == 1)
@@ -144,34 +144,17 @@ def _kinds(files: Files, names: pa.StringArray) -> pa.StringArray:
     return kinds.take(at)
 
 
-def _nih_images(files: Files, names: pa.StringArray) -> pa.StringArray:
-    """The ChestX-ray14 image behind each image."""
-    if not files["mapping"]:
-        return pa.nulls(len(names), _text)
-    path = files["mapping"][0]
-    entries = read_json(path)
-    try:
-        ours = pa.array([entry["subset_img_id"] for entry in entries], _text)
-        theirs = pa.array([entry["img_id"] for entry in entries], _text)
-    except (KeyError, TypeError, pa.ArrowInvalid):
-        raise DataError(f"{path}: expected a list of objects with the texts subset_img_id and img_id") from None
-    odd = pc.invert(pc.match_substring_regex(theirs, r"^\d{8}_\d{3}\.png$"))
-    if pc.any(odd).as_py():
-        raise DataError(f"{path}: img_id {theirs.filter(odd)[0]} is no ChestX-ray14 file name such as 00000001_000.png")
-    return theirs.take(pc.index_in(names, ours))
-
-
 SOURCE = Source(
     name="rsna",
     title="RSNA Pneumonia Detection Challenge 2018",
     homepage="https://www.kaggle.com/c/rsna-pneumonia-detection-challenge",
-    folders=("rsna", "RSNA", "rsna-pneumonia-detection-challenge", "rsna-pneumonia"),
+    folders=FOLDERS,
     inputs=(
         Input("labels", ("stage_2_train_labels.csv",), _OBTAIN),
         Input("classes", ("stage_2_detailed_class_info.csv",), _OBTAIN, required=False),
         Input(
             "mapping",
-            ("pneumonia-challenge-dataset-mappings_2018.json",),
+            (NAME,),
             "Get it from the RSNA's page of the challenge; it links the images to ChestX-ray14.",
             required=False,
         ),
@@ -179,5 +162,5 @@ SOURCE = Source(
     image_folders=(".",),
     tables={"images": IMAGES, "boxes": BOXES},
     read=read,
-    modules=("instruct.sources.rsna", "instruct.sources.arrays", "instruct.sources.files"),
+    modules=tuple(f"instruct.sources.{name}" for name in ("rsna", "rsna_mapping", "arrays", "files")),
 )

@@ -81,11 +81,10 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
         raise DataError(f"{path}:{line + 2}: image {table['ImageId'][line]} has a mask in another row, and none here")
 
     runs = _runs(path, encoded.take(pa.array(rows)), rows)
-    found = _files(files.root)
     lines = origins(name, len(table), 2)
     images = [
         ids.dictionary,
-        pa.array([found.get(image, f"{image}.dcm") for image in ids.dictionary.to_pylist()], _text),
+        _places(files.root, ids.dictionary),
         pa.array(masks, pa.int32()),
         lines.take(pa.array(first_rows(codes))),
     ]
@@ -105,11 +104,13 @@ def _runs(path: Path, texts: pa.StringArray, rows: np.ndarray) -> Runs:
     """The masks of run-length texts, of which row ``rows[k]`` of the file holds the k-th."""
     numbers = pc.ascii_split_whitespace(texts)
     try:
-        values = numbers.flatten().cast(pa.int64())
+        values = numbers.flatten().cast(pa.int32())
     except pa.ArrowInvalid:
         for row, text in zip(rows, texts.to_pylist(), strict=True):
-            if not all(number.isdecimal() for number in text.split()):
-                raise DataError(f"{path}:{row + 2}: run lengths must be whole numbers; found {text[:40]!r}") from None
+            if not all(number.isdecimal() and int(number) < 2**31 for number in text.split()):
+                raise DataError(
+                    f"{path}:{row + 2}: run lengths must be whole numbers of at most {SIDE * SIDE}; found {text[:40]!r}"
+                ) from None
         raise
     try:
         return runs_of_gaps(np.asarray(values), np.asarray(numbers.offsets, np.int64), SIDE, SIDE)
@@ -118,9 +119,14 @@ def _runs(path: Path, texts: pa.StringArray, rows: np.ndarray) -> Runs:
         raise DataError(f"{path}:{rows[at] + 2}: {message}") from None
 
 
-def _files(root: Path) -> dict[str, str]:
-    """Stem of each DICOM file of the release to its path; stage 1 has two folders of UIDs above each file."""
-    return {path.rpartition("/")[2][:-4]: path for path in sorted(files_in(root, _FOLDERS)) if path.endswith(".dcm")}
+def _places(root: Path, images: pa.StringArray) -> pa.StringArray:
+    """Path of each image's DICOM file; stage 1 has two folders of UIDs above each."""
+    found = sorted(path for path in files_in(root, _FOLDERS) if path.endswith(".dcm"))
+    named = pc.binary_join_element_wise(images, "dcm", ".")
+    if not found:
+        return named
+    stems = pa.array([path.rpartition("/")[2][:-4] for path in found], _text)
+    return pc.coalesce(pa.array(found, _text).take(pc.index_in(images, stems)), named)
 
 
 SOURCE = Source(

@@ -35,12 +35,28 @@ def test_lists_are_read(tmp_path, names):
         "10.1016-j.000001",
     ]
     assert [row["source"] for row in rows] == ["stonybrook", "rsna", "cohen", "actmed", "sirm", "bimcv"]
-    # An id is a source's own: 418 of cohen and 418 of bimcv are two patients.
-    assert [row["patient"] for row in rows][2::3] == ["cohen/418", "bimcv/418"]
+    # An id is a source's own: 418 of cohen and 418 of bimcv are two patients. RSNA's id names an image.
+    assert [row["patient"] for row in rows][1:] == [None, "cohen/418", "actmed/ANON900", "sirm/12", "bimcv/418"]
+    assert [row["namespace"] for row in rows] == ["covidx_cxr3", "rsna"] + ["covidx_cxr3"] * 4
     assert rows[4]["image"] == "train/COVID(12).jpeg"
     assert rows[5]["image"] == "test/10.1016-j.000001.jpeg"
     assert [row["split"] for row in rows] == ["train"] * 5 + ["test"]
     assert rows[3]["origin"] == f"{names[0]}:4"
+
+
+@pytest.mark.parametrize("folder", ["covidx", "rsna", "RSNA"])
+def test_with_the_mapping_of_rsna_an_image_is_that_of_chestxray14(tmp_path, folder):
+    (tmp_path / "covidx").mkdir()
+    place = tmp_path / folder / "pneumonia-challenge-dataset-mappings_2018.json"
+    place.parent.mkdir(exist_ok=True)
+    place.write_text('[{"subset_img_id": "9aaaaaaa-0003-4000-8000-000000000003", "img_id": "00000009_002.png"}]')
+    more = "9aaaaaaa-0004-4000-8000-000000000004 9aaaaaaa-0004-4000-8000-000000000004.png negative rsna\n"
+    rows = read(tmp_path / "covidx", TRAIN + more)
+    assert [(row["namespace"], row["study"], row["patient"]) for row in rows if row["source"] == "rsna"] == [
+        ("chestxray14", "00000009_002", "00000009"),
+        ("rsna", "9aaaaaaa-0004-4000-8000-000000000004", None),
+    ]
+    assert rows[1]["image"] == "train/9aaaaaaa-0003-4000-8000-000000000003.png"
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,10 @@ def test_no_file_no_box(tmp_path):
         ("0 1 2 3", "0 or 1 with four numbers"),
         ("3 1 2 3 4", "0 or 1 with four numbers"),
         ("2 1 2 3 4 5", "2 with pairs"),
-        ("0 1 2 3 4;1 a 2 3 4", "whole numbers; found '1 a 2 3 4'"),
+        ("0 1 2 3 4;1 a 2 3 4", "whole numbers of pixels; found '1 a 2 3 4'"),
         ("0 1 2 3 4.5", "whole numbers"),
+        ("0 1 2 3 99999999999", "whole numbers"),
+        ("0 1 2 3 99999999999999999999", "whole numbers"),
     ],
 )
 def test_faulty_objects_are_named(tmp_path, cell, message):
