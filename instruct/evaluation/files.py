@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,11 +59,27 @@ def identity(row: Row) -> str:
         if name in row.fields:
             value = row.fields[name]
             if isinstance(value, str) and value.strip():
-                return value
+                return unicode_text(row, name, value)
             if isinstance(value, int) and not isinstance(value, bool):
                 return str(value)
             raise DataError(f"{row.place}: {name} is {value!r}; expected a text or an integer")
     raise DataError(f"{row.place}: no id; expected a field 'id' or 'study_id', found {', '.join(row.fields)}")
+
+
+def unicode_text(row: Row, name: str, text: str) -> str:
+    """The text itself.
+
+    Raises:
+        DataError: it holds half of a surrogate pair, which JSON can escape and no UTF-8 file or tokenizer takes.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{row.place}: {name} is no valid Unicode at character {error.start} (half of a surrogate pair); "
+            "write the character whole, or U+FFFD for it"
+        ) from None
+    return text
 
 
 def _json(path: Path) -> Iterator[Row]:
@@ -73,6 +90,8 @@ def _json(path: Path) -> Iterator[Row]:
         raise DataError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from None
     except _Repeated as error:
         raise DataError(f"{path}: key {error.key!r} occurs twice in one object; every id must be unique") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: JSON that cannot be read: {error}") from None
     if isinstance(value, list):
         for position, record in enumerate(value):
             yield _record(f"{path}: record {position}", record)
@@ -98,6 +117,8 @@ def _jsonl(path: Path) -> Iterator[Row]:
                 raise DataError(f"{path}:{number}:{error.colno}: not valid JSON: {error.msg}") from None
             except _Repeated as error:
                 raise DataError(f"{path}:{number}: key {error.key!r} occurs twice") from None
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}:{number}: JSON that cannot be read: {error}") from None
             yield _record(f"{path}:{number}", record)
 
 
@@ -106,10 +127,13 @@ def _csv(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         try:
+            columns = reader.fieldnames or ()
+            if twice := [name for name, times in Counter(columns).items() if times > 1]:
+                raise DataError(f"{path}:1: column {twice[0]!r} occurs twice; every column must have its own name")
             for record in reader:
                 place = f"{path}:{reader.line_num}"
                 if None in record or any(value is None for value in record.values()):
-                    raise DataError(f"{place}: wrong number of cells; expected {len(reader.fieldnames or ())}")
+                    raise DataError(f"{place}: wrong number of cells; expected {len(columns)}")
                 yield Row(place, {k: None if v in ("", "nan", "NaN") else v for k, v in record.items()})
         except csv.Error as error:
             raise DataError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None

@@ -7,8 +7,6 @@ prints the reciprocal of that mean. What a report without any correction scores 
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,9 +15,9 @@ import numpy as np
 from instruct.evaluation.judgements import judge_outputs
 from instruct.evaluation.metric import Column, Metric, Scores, Settings, Statistic
 from instruct.evaluation.pairs import Pairs
+from instruct.evaluation.tasks.answers import json_of
 
 SEVERITIES = {"not actionable": 1, "actionable nonurgent error": 2, "urgent error": 3, "emergent error": 4}
-_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
 def read_fineradscore(output: Any, *, no_error_severity: float = 1.0) -> float | None:
@@ -31,11 +29,7 @@ def read_fineradscore(output: Any, *, no_error_severity: float = 1.0) -> float |
         no_error_severity: value of a report without corrections.
     """
     if isinstance(output, str):
-        found = _OBJECT.search(output)
-        try:
-            output = json.loads(found.group(0)) if found else None
-        except json.JSONDecodeError:
-            return None
+        output = json_of(output[output.find("{") : output.rfind("}") + 1])
     if not isinstance(output, dict):
         return None
     severities = []

@@ -26,8 +26,8 @@ CATEGORIES = (
 _SIGNIFICANT = "Clinically Significant Errors"
 _INSIGNIFICANT = "Clinically Insignificant Errors"
 _MATCHED = "Matched Findings"
-_COUNT = re.compile(r": (\d+)\.")
-_LEADING = re.compile(r"(\d+)\.")
+_COUNT = re.compile(r": (\d{1,6})\.")
+_LEADING = re.compile(r"(\d{1,6})\.")
 _MARKED = (re.compile(r"\(([a-f])\) (.*)"), re.compile(r"\(([1-6])\) (.*)"))
 
 

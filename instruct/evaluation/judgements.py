@@ -93,7 +93,7 @@ def _ask(metric: str, pairs: Pairs, settings: Settings, readable: Callable[[str]
     from instruct.evaluation.models.prompts import prompt_for
     from instruct.evaluation.models.runtime import once_each, require_torch
     from instruct.evaluation.models.terms import check_terms
-    from instruct.evaluation.models.weights import find_weights
+    from instruct.evaluation.models.weights import find_weights, judge_in
 
     judge = settings.judges.get(metric, Judge())
     folder = Path(judge.where) if judge.where and Path(judge.where).is_dir() else None
@@ -113,16 +113,17 @@ def _ask(metric: str, pairs: Pairs, settings: Settings, readable: Callable[[str]
             + (f"; for GREEN: {why.remedy}" if why.remedy else ""),
         ) from None
     prompts = [prompt.write(truth, said) for said, truth in zip(pairs.predictions, pairs.texts, strict=True)]
+    what = f"judge of {metric}"
     held: dict[str, str | None] = settings.session.once(("judge", metric), dict)
     if folder is not None:
         from instruct.evaluation.models.local_judge import ask_folder
 
         require_torch()
         model = folder
-        outputs = once_each(held, prompts, lambda new: ask_folder(model, new, settings, green=metric == "green"))
-        made_with = made_with or {f"judge of {metric}": f"model in the folder {folder.name}"}
+        outputs = once_each(held, prompts, lambda new: ask_folder(model, new, settings, green=not judge.where))
+        made_with = made_with or {what: f"model in the folder {folder.name}", **judge_in(folder, what).digests()}
     else:
         check_terms(metric, pairs, judge.where, settings)
         outputs = once_each(held, prompts, lambda new: ask_endpoint(judge, new, readable))
-        made_with = {f"judge of {metric}": f"{judge.model} at {urlsplit(judge.where).hostname}"}
+        made_with = {what: f"{judge.model} at {urlsplit(judge.where).hostname}"}
     return Judged(tuple(outputs), {**made_with, f"prompt of {metric}": prompt.origin}, asked=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,7 @@ def rank_summary(
         own=True,
         interval={key: (result["ci95"][0], result["ci95"][1]) for key, result in results.items() if result["ci95"]},
     )
-    low, high = own.bounds(by)
+    low, high = own.bounds(by) if results[by]["ci95"] else (-math.inf, math.inf)
     value = own.values[by]
     ordered = sorted([*entries, own], key=lambda entry: (-entry.values[by], entry.own))
     better = sum(entry.bounds(by)[0] > high for entry in entries)
@@ -143,13 +144,15 @@ def rank_summary(
         1 + sum(entry.values[by] >= value for entry in entries),
         1 + better,
         1 + len(entries) - worse,
-        tuple(_doubts(chosen, results[by], name, section)),
+        tuple(_doubts(chosen, results[by], by, name, section)),
     )
 
 
-def _doubts(part: Mapping[str, Any], result: Mapping[str, Any], dataset: str, section: str) -> list[str]:
+def _doubts(part: Mapping[str, Any], result: Mapping[str, Any], by: str, dataset: str, section: str) -> list[str]:
     notes = []
     expected = STUDIES[dataset, section]
+    if not result["ci95"]:
+        notes.append(f"The summary has no interval of {by} (too few studies, or too wide for a reciprocal): any place.")
     if result["n_scored"] != expected:
         notes.append(
             f"Scored on {result['n_scored']} studies, the published rows on {expected}: not the same test set, "

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from instruct.errors import DataError
-from instruct.evaluation.files import Row, identity, read_rows
+from instruct.evaluation.files import Row, identity, read_rows, unicode_text
 from instruct.evaluation.metric import is_missing
 from instruct.evaluation.pairs import Group, Pairs, group_of, make_pairs
-from instruct.evaluation.sections import check_section, is_rexrank, section_of_prediction, section_of_reference
+from instruct.evaluation.sections import check_section, is_rexrank, section_of_reference, section_of_report
 
 _PREDICTION = ("prediction", "model_prediction", "text", "report")
 _REFERENCE = ("reference", "text", "report")
@@ -52,14 +52,14 @@ def read_predictions(
     rexrank = is_rexrank(rows[0].fields) or bool(others and is_rexrank(others[0].fields))
     ids = _unique(rows)
     if references is not None:
-        known = _by_id(others, board)
+        known = _by_id(others, board, whole=rexrank)
         _same_ids(path, ids, Path(references), known)
         truths = [known[study] for study in ids]
     else:
         _needs_references(path, rows)
-        truths = [_reference(row, board, required=False) for row in rows]
+        truths = [_reference(row, board, required=False, whole=rexrank) for row in rows]
     texts = [_prediction(row, alone=references is None) for row in rows]
-    parts = [section_of_prediction(text, board) if text and rexrank else text for text in texts]
+    parts = [section_of_report(text, board) if text and rexrank else text for text in texts]
     cut = sum(part != text for part, text in zip(parts, texts, strict=True))
     extras = [{name: value for name, value in row.fields.items() if name not in _OWN} for row in rows]
     try:
@@ -95,7 +95,7 @@ def read_references(path: str | Path, *, section: str = "findings") -> dict[str,
         DataError: the file is malformed or an id repeats.
         UsageError: the section is unknown.
     """
-    return _by_id(read_rows(Path(path)), check_section(section))
+    return _by_id(read_rows(Path(path)), check_section(section), whole=False)
 
 
 def _unique(rows: list[Row]) -> list[str]:
@@ -113,13 +113,13 @@ def _unique(rows: list[Row]) -> list[str]:
     return ids
 
 
-def _by_id(rows: list[Row], section: str) -> dict[str, str | None]:
+def _by_id(rows: list[Row], section: str, *, whole: bool) -> dict[str, str | None]:
     known: dict[str, str | None] = {}
     for row in rows:
         study = identity(row)
         if study in known:
             raise DataError(f"{row.place}: id {study!r} occurs twice; every study must have one reference")
-        known[study] = _reference(row, section, required=True)
+        known[study] = _reference(row, section, required=True, whole=whole)
     return known
 
 
@@ -134,7 +134,8 @@ def _prediction(row: Row, *, alone: bool) -> str | None:
     return _text(row, name)
 
 
-def _reference(row: Row, section: str, *, required: bool) -> str | None:
+def _reference(row: Row, section: str, *, required: bool, whole: bool) -> str | None:
+    """The reference of a row; of a whole report, where predictions are cut to a section, the same section."""
     if "section_findings" in row.fields or "section_impression" in row.fields:
         value = section_of_reference(row.fields, section)
         if is_missing(value):
@@ -150,7 +151,8 @@ def _reference(row: Row, section: str, *, required: bool) -> str | None:
                 f"{' or '.join(map(repr, _REFERENCE))}, found {', '.join(row.fields)}"
             )
         return None
-    return _text(row, name)
+    text = _text(row, name)
+    return section_of_report(text, section) if text and whole else text
 
 
 def _text(row: Row, name: str) -> str | None:
@@ -160,7 +162,7 @@ def _text(row: Row, name: str) -> str | None:
     if is_missing(value):
         return None
     if isinstance(value, str):
-        return value
+        return unicode_text(row, name, value)
     if isinstance(value, list):
         raise DataError(f"{row.place}: {name} is a list of {len(value)}; expected one text per study")
     raise DataError(f"{row.place}: {name} is {type(value).__name__}; expected a text, null or NaN")
@@ -172,6 +174,8 @@ def _first(fields: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
 
 def _needs_references(path: Path, rows: list[Row]) -> None:
     wanted = {"reference", "target", "section_findings", "section_impression"}
+    if any(name in rows[0].fields for name in _PREDICTION[:2]):
+        wanted.add("report")
     if not any(wanted & row.fields.keys() for row in rows):
         raise DataError(
             f"{path}: the file holds predictions only; give the references with --references "

@@ -100,7 +100,7 @@ class Report:
         """Write ``scores.parquet``, ``scores.jsonl``, ``summary.json`` and ``summary.md`` into a folder.
 
         Where a judge was asked, ``judgements-<metric>.jsonl`` keeps its outputs, in the form that is read back. The
-        Parquet file's metadata hold what the scores were made with.
+        Parquet file's metadata hold definitions, versions and what the scores were made with.
 
         Returns:
             The paths, those four first.
@@ -110,7 +110,12 @@ class Report:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         made_with = {name: what for part in self.parts for name, what in part.made_with.items()}
-        origin = {"versions": dict(self.versions), "made_with": made_with}
+        definitions = {
+            result.name: {"definition": result.definition, "direction": result.direction, "columns": result.columns}
+            for part in self.parts
+            for result in part.results.values()
+        }
+        origin = {"versions": dict(self.versions), "made_with": made_with, "definitions": definitions}
         table = self.table().replace_schema_metadata({"cxr_instruct": json.dumps(origin, sort_keys=True)})
         paths = [folder / name for name in ("scores.parquet", "scores.jsonl", "summary.json", "summary.md")]
         pq.write_table(table, paths[0])

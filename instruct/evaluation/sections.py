@@ -30,8 +30,8 @@ def is_rexrank(fields: Mapping[str, Any]) -> bool:
     return any(name in fields for name in ("model_prediction", "section_findings", "section_impression"))
 
 
-def section_of_prediction(text: str, section: str) -> str:
-    """The part of a generated report that a board scores.
+def section_of_report(text: str, section: str) -> str:
+    """The part of a whole report that a board scores.
 
     The joint board scores the text as it is. A single-section board scores that section where the text has the
     header words and the whole text where it has none of them; a text with only the other header gives "".

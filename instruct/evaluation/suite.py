@@ -107,7 +107,7 @@ def evaluate(
         for role, paths in roles.items()
         for path in paths
     )
-    with_models = any("sha256" in what for part in parts for what in part.made_with.values())
+    with_models = any(what.startswith("sha256") for part in parts for what in part.made_with.values())
     report = Report(parts, inputs, _versions(with_models=with_models), seed, resamples, leaderboard or "")
     return report if against is None else replace(report, comparisons=report.compare(against))
 

@@ -170,7 +170,7 @@ def _flat(kind: Kind, values: Any) -> list[float]:
         values = [value for pair in pairs if isinstance(pair, list) and len(pair) == 2 for value in pair]
         if len(values) != 2 * len(pairs):
             return []
-    numbers = isinstance(values, list) and all(isinstance(value, int | float) for value in values)
+    numbers = isinstance(values, list) and all(isinstance(value, int | float) and abs(value) < 1e9 for value in values)
     return values if numbers and len(values) % 2 == 0 else []
 
 
@@ -179,7 +179,7 @@ def _json_items(text: str) -> Iterator[dict[str, Any]]:
     start = re.search(r"[\[{]", text)
     try:
         found = json.JSONDecoder().raw_decode(text[start.start() :])[0] if start else []
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets or digits without end are neither
         return
     yield from (item for item in (found if isinstance(found, list) else [found]) if isinstance(item, dict))
 

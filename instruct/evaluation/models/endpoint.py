@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import time
@@ -93,7 +94,7 @@ def _post(judge: Judge, prompt: str, seed: int, pause: float) -> str | None:
                 said = error.read(300).decode("utf-8", "replace").strip()
                 raise UsageError(f"judge {url}: HTTP {error.code} {error.reason}: {said}") from None
             reason = f"HTTP {error.code} {error.reason}"
-        except (OSError, TimeoutError) as error:
+        except (OSError, http.client.HTTPException) as error:
             reason = str(getattr(error, "reason", error))
         if attempt < ATTEMPTS - 1:
             time.sleep(pause * 2**attempt)

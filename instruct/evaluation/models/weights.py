@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -62,6 +62,12 @@ def find_weights(names: Sequence[str], settings: Settings) -> list[Found]:
     return [there for there in found if there is not None]
 
 
+def judge_in(folder: Path, name: str) -> Found:
+    """The files of a user's own language model that say which it is."""
+    here = [_first(folder, group) for group in KNOWN["green"].files]
+    return _look(replace(KNOWN["green"], name=name), folder) or Found(name, folder, tuple(filter(None, here)))
+
+
 def hub_cache() -> Path:
     """Folder of the Hugging Face hub's cache, by the hub's own environment variables."""
     if given := os.environ.get("HF_HUB_CACHE"):
@@ -96,7 +102,12 @@ def _look(weights: Weights, folder: Path) -> Found | None:
     parts: list[str] = []
     for file in filter(None, files):
         if file.endswith(".index.json"):
-            shards = json.loads((folder / file).read_text(encoding="utf-8")).get("weight_map", {}).values()
+            try:
+                shards = json.loads((folder / file).read_text(encoding="utf-8"))["weight_map"].values()
+            except (ValueError, LookupError, TypeError, AttributeError):
+                raise DataError(
+                    f"{folder / file}: no list of the checkpoint's files; get it with: {weights.command}"
+                ) from None
             parts += sorted(set(shards))
     return Found(weights.name, folder, tuple(filter(None, (*files, *parts))))
 

@@ -8,6 +8,7 @@ cannot be read is an error of the file.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ T = TypeVar("T")
 Reader = Callable[[Any, Mapping[str, Any]], T | None]
 _NONE = frozenset(("", "none", "no finding", "no findings", "no abnormality", "not present"))
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+_LARGEST = 1e9
 
 
 def normal(text: object) -> str:
@@ -40,14 +42,30 @@ def answers_and_targets(pairs: Pairs, reader: Reader[T]) -> tuple[list[T | None]
     answers: list[T | None] = []
     targets: list[T] = []
     for study, text, truth, extra in zip(pairs.ids, pairs.predictions, pairs.texts, pairs.extras, strict=True):
-        given = extra.get("target")
-        target = reader(truth if given is None else given, extra)
-        if target is None:
-            raise DataError(f"example {study!r}: the true answer {truth if given is None else given!r} cannot be read")
-        targets.append(target)
+        true = truth if extra.get("target") is None else extra["target"]
         said = extra.get("answer", text or None)
-        answers.append(None if said is None else reader(said, extra))
+        try:
+            target = reader(true, extra)
+            answers.append(None if said is None else reader(said, extra))
+        except DataError as error:
+            raise DataError(f"example {study!r}: {error}") from None
+        if target is None:
+            raise DataError(f"example {study!r}: the true answer {true!r} cannot be read")
+        targets.append(target)
     return answers, targets
+
+
+def json_of(text: str) -> Any:
+    """The JSON of a text; None where it is none, as are brackets or digits without end."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_number(value: Any) -> bool:
+    """A number of a size that counts and coordinates have: models also write digits without end."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def options_of(extra: Mapping[str, Any]) -> Sequence[str]:
@@ -106,13 +124,7 @@ def labels_of(value: Any, extra: Mapping[str, Any]) -> frozenset[str] | None:
 
 def numbers_of(value: Any, extra: Mapping[str, Any]) -> tuple[float, ...] | None:
     """Numbers: one, a list of them, or all numbers that follow a colon in a text (else all numbers in it)."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, (int, float)):
-        return (float(value),)
     if isinstance(value, str):
-        found = re.findall(rf":\s*({_NUMBER.pattern})", value) or _NUMBER.findall(value)
-        return tuple(map(float, found)) or None
-    if isinstance(value, (list, tuple)) and value and all(isinstance(item, (int, float)) for item in value):
-        return tuple(map(float, value))
-    return None
+        value = [float(number) for number in re.findall(rf":\s*({_NUMBER.pattern})", value) or _NUMBER.findall(value)]
+    numbers = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(map(float, numbers)) if numbers and all(map(is_number, numbers)) else None

@@ -6,9 +6,8 @@ nothing found scores 1; nothing on one side alone scores 0; an answer that canno
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 
 from instruct.evaluation.metric import Column, Metric, Scores, Settings, Statistic, Values
 from instruct.evaluation.pairs import Pairs
-from instruct.evaluation.tasks.answers import answers_and_targets
+from instruct.evaluation.tasks.answers import answers_and_targets, json_of
 from instruct.evaluation.tasks.matching import best_matching
-from instruct.evaluation.tasks.places import asks_for, read_places
+from instruct.evaluation.tasks.places import asks_for, is_box, is_polygon, read_places
 
 Boxes = NDArray[np.float64]
 
@@ -63,18 +62,15 @@ def boxes_of(value: Any, extra: Mapping[str, Any]) -> LabelledBoxes | None:
     if isinstance(value, str):
         if re.fullmatch(r"\s*(none|no finding|not present|\[\s*\])\.?\s*", value, re.IGNORECASE):
             return LabelledBoxes(np.zeros((0, 4)), ())
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            return None
-    if _is_box(value):
+        value = json_of(value)
+    if is_box(value):
         value = [value]
     if not isinstance(value, (list, tuple)):
         return None
     boxes, labels = [], []
     for item in value:
         box, label = (_of_object(item), str(item.get("label", ""))) if isinstance(item, dict) else (item, "")
-        if box is None or not _is_box(box):
+        if not is_box(box):
             return None
         boxes.append([float(number) for number in box])
         labels.append(label.strip().lower())
@@ -135,17 +131,10 @@ def _cover(boxes: Boxes, xs: Values, ys: Values) -> NDArray[np.bool_]:
 def _of_object(item: Mapping[str, Any]) -> Any:
     if "polygon" not in item:
         return item.get("box")
+    if not is_polygon(item["polygon"]):
+        return None
     corners = np.array(item["polygon"], dtype=np.float64)
     return [*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()]
-
-
-def _is_box(value: Any) -> bool:
-    return (
-        isinstance(value, Sequence)
-        and not isinstance(value, str)
-        and len(value) == 4
-        and all(isinstance(number, (int, float)) and np.isfinite(number) for number in value)
-    )
 
 
 def _score(pairs: Pairs, settings: Settings) -> Scores:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,6 @@ from instruct.evaluation.pairs import Pairs
 from instruct.evaluation.tasks.answers import Reader, answers_and_targets, choice_of, normal, options_of, yes_no_of
 
 UNREAD = -1.0
-
-
-def confusion(answers: Sequence[str | None], targets: Sequence[str], classes: Sequence[str]) -> Values:
-    """Counts of shape (classes, classes + 1): row the true class, column the answer, the last column unread."""
-    place = {name: row for row, name in enumerate(classes)}
-    table = np.zeros((len(classes), len(classes) + 1))
-    for answer, target in zip(answers, targets, strict=True):
-        table[place[target], place.get(answer or "", len(classes))] += 1
-    return table
 
 
 def class_macro_f1(answers: Values, targets: Values) -> float:
@@ -46,7 +37,7 @@ def finding_macro_accuracy(answers: Values, targets: Values, findings: Values) -
     )
 
 
-def _columns(pairs: Pairs, prefix: str, reader: Reader[str]) -> Scores:
+def _columns(pairs: Pairs, prefix: str, reader: Reader[str], *, confusion: bool = False) -> Scores:
     answers, targets = answers_and_targets(pairs, reader)
     classes = sorted(set(targets) | {normal(option) for extra in pairs.extras for option in options_of(extra)})
     number = {name: float(place) for place, name in enumerate(classes)}
@@ -58,12 +49,20 @@ def _columns(pairs: Pairs, prefix: str, reader: Reader[str]) -> Scores:
         f"{prefix}_answer": said,
         f"{prefix}_target": true,
     }
-    return Scores(columns, {"unparsed_answers": sum(answer is None for answer in answers)})
+    counts = {"unparsed_answers": sum(answer is None for answer in answers)}
+    if confusion:
+        table = Counter(zip(targets, answers, strict=True))
+        counts |= {
+            f"{prefix}: {true} read as {answer or 'unparsed'}": table[true, answer]
+            for true in classes
+            for answer in (*classes, None)
+        }
+    return Scores(columns, counts)
 
 
-def _metric(prefix: str, label: str, reader: Reader[str]) -> Metric:
+def _metric(prefix: str, label: str, reader: Reader[str], *, confusion: bool = False) -> Metric:
     def score(pairs: Pairs, settings: Settings) -> Scores:
-        return _columns(pairs, prefix, reader)
+        return _columns(pairs, prefix, reader, confusion=confusion)
 
     coded = (f"{prefix}_answer", f"{prefix}_target")
     return Metric(
@@ -88,7 +87,7 @@ def _metric(prefix: str, label: str, reader: Reader[str]) -> Metric:
 
 CHOICE = _metric("choice", "Choice", choice_of)
 YES_NO = _metric("yes_no", "Yes/no", yes_no_of)
-NLI = _metric("nli", "NLI", choice_of)
+NLI = _metric("nli", "NLI", choice_of, confusion=True)
 
 
 def _temporal(pairs: Pairs, settings: Settings) -> Scores:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 
 from instruct.evaluation.metric import Column, Metric, Scores, Settings, Statistic, Values
 from instruct.evaluation.pairs import Pairs
-from instruct.evaluation.tasks.answers import answers_and_targets
+from instruct.evaluation.tasks.answers import answers_and_targets, json_of
 
 
 class Annotation(NamedTuple):
@@ -24,10 +23,7 @@ class Annotation(NamedTuple):
 def annotation_of(value: Any, extra: Mapping[str, Any]) -> Annotation | None:
     """A list of entities such as [text, type], or ``{"entities": [...], "relations": [...]}``; a text must be JSON."""
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            return None
+        value = json_of(value)
     if isinstance(value, list):
         value = {"entities": value}
     if not isinstance(value, dict):
@@ -35,7 +31,10 @@ def annotation_of(value: Any, extra: Mapping[str, Any]) -> Annotation | None:
     parts = [value.get(name) or [] for name in Annotation._fields]
     if not all(isinstance(part, list) and all(isinstance(item, list) for item in part) for part in parts):
         return None
-    return Annotation(*(frozenset(_tuple(item) for item in part) for part in parts))
+    try:
+        return Annotation(*(frozenset(_tuple(item) for item in part) for part in parts))
+    except ValueError:
+        return None
 
 
 def precision(hits: Values, given: Values, true: Values) -> float:
@@ -58,8 +57,15 @@ def _nothing(other_side: Values) -> float:
     return 0.0 if other_side.sum() else math.nan
 
 
-def _tuple(item: Any) -> tuple[Any, ...]:
-    return tuple(_tuple(part) if isinstance(part, list) else part for part in item)
+def _tuple(item: list[Any], depth: int = 3) -> tuple[Any, ...]:
+    """A list as a tuple.
+
+    Raises:
+        ValueError: it holds objects, or lists deeper than an end of a relation is.
+    """
+    if depth == 0 or any(isinstance(part, dict) for part in item):
+        raise ValueError
+    return tuple(_tuple(part, depth - 1) if isinstance(part, list) else part for part in item)
 
 
 def _score(pairs: Pairs, settings: Settings) -> Scores:

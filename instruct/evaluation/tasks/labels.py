@@ -1,4 +1,4 @@
-"""Label sets: exact sets, set F1, micro and macro F1 over a closed set of labels, and AUROC of label scores."""
+"""Label sets: exact sets, set F1, micro and macro F1 over a closed set of labels."""
 
 from __future__ import annotations
 
@@ -35,34 +35,6 @@ def macro_f1(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
     hits = (prediction * reference).sum(axis=0, dtype=np.float64)
     total = prediction.sum(axis=0, dtype=np.float64) + reference.sum(axis=0, dtype=np.float64)
     return float(np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0).mean())
-
-
-def auroc(reference: NDArray[Any], scores: Values) -> float:
-    """Area under the ROC curve by ranks, ties at half; NaN where one class is absent.
-
-    Args:
-        reference: 0/1, shape (n,).
-        scores: larger means more likely positive, shape (n,).
-    """
-    positive = np.asarray(reference, dtype=bool)
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    if not n_positive or not n_negative:
-        return float("nan")
-    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
-    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
-
-
-def macro_auroc(reference: NDArray[Any], scores: Values) -> float:
-    """Mean AUROC over the labels that have both classes, NaN where none has.
-
-    Args:
-        reference: 0/1, shape (studies, labels).
-        scores: same shape.
-    """
-    areas = [auroc(reference[:, label], scores[:, label]) for label in range(reference.shape[1])]
-    known = [area for area in areas if not np.isnan(area)]
-    return float(np.mean(known)) if known else float("nan")
 
 
 def indicator(sets: Sequence[frozenset[str] | None], labels: Sequence[str]) -> Values:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,13 +10,14 @@ from numpy.typing import NDArray
 
 from instruct.evaluation.metric import Column, Metric, Scores, Settings, Statistic
 from instruct.evaluation.pairs import Pairs
-from instruct.evaluation.tasks.answers import answers_and_targets
-from instruct.evaluation.tasks.places import asks_for, read_places
+from instruct.evaluation.tasks.answers import answers_and_targets, json_of
+from instruct.evaluation.tasks.places import asks_for, is_box, is_polygon, is_size, read_places
 from instruct.polygons import fill
 from instruct.regions import decode_mask
 
 Mask = NDArray[np.bool_]
 SIDE = 512
+_MOST_PIXELS = 1 << 28
 
 
 def dice(prediction: Mask, reference: Mask) -> float:
@@ -37,21 +37,17 @@ class Area(NamedTuple):
 
     Attributes:
         polygons: each three corners or more, x, y in 0–1 of the image's width and height.
-        masks: COCO run lengths, over ``size``.
-        size: height and width that the region is known in; None where it is known as polygons alone.
+        mask: more of it, in pixels; None where it is known as polygons alone.
     """
 
     polygons: Sequence[Sequence[Sequence[float]]]
-    masks: tuple[str, ...] = ()
-    size: tuple[int, int] | None = None
+    mask: Mask | None = None
 
     def draw(self, height: int, width: int) -> Mask:
-        """The region as a mask of its own ``size``, or of this one if it has none."""
-        height, width = self.size or (height, width)
-        mask = fill(self.polygons, height, width)
-        for text in self.masks:
-            mask |= decode_mask(text, height, width)
-        return mask
+        """The region as a mask of its own size, or of this one if it has none."""
+        if self.mask is None:
+            return fill(self.polygons, height, width)
+        return self.mask | fill(self.polygons, *self.mask.shape)
 
 
 def rasterise(polygons: Sequence[Sequence[Sequence[float]]], height: int = SIDE, width: int = SIDE) -> Mask:
@@ -72,52 +68,53 @@ def area_of(value: Any, extra: Mapping[str, Any]) -> Area | None:
     if isinstance(value, str) and extra.get("dialect"):
         value = read_places(value, extra, "polygon")
     if isinstance(value, str):
-        if value.strip().strip(".").lower() == "none":
-            return Area(())
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            return None
+        value = [] if value.strip().strip(".").lower() == "none" else json_of(value)
     if not isinstance(value, list):
         return None
     masked = [item for item in value if isinstance(item, dict) and item.get("mask")]
-    sizes = {tuple(item.get("size") or ()) for item in masked}
     polygons = [_corners(item) if isinstance(item, dict) else item for item in value if item not in masked]
-    if not all(map(_is_polygon, polygons)) or not all(len(size) == 2 for size in sizes) or len(sizes) > 1:
+    if not all(map(is_polygon, polygons)):
         return None
-    return Area(polygons, tuple(item["mask"] for item in masked), sizes.pop() if sizes else None)
+    if not masked:
+        return Area(polygons)
+    size: Any = masked[0].get("size")
+    if not is_size(size) or size[0] * size[1] > _MOST_PIXELS or any(item.get("size") != size for item in masked):
+        return None
+    try:
+        masks = [decode_mask(str(item["mask"]), size[0], size[1]) for item in masked]
+    except ValueError:
+        return None
+    return Area(polygons, np.any(masks, axis=0))
 
 
 def _corners(item: Mapping[str, Any]) -> Any:
     box = item.get("box")
-    if isinstance(box, list) and len(box) == 4:
-        left, top, right, bottom = box
+    if is_box(box):
+        left, top, right, bottom = item["box"]
         return [[left, top], [right, top], [right, bottom], [left, bottom]]
     return item.get("polygon")
-
-
-def _is_polygon(polygon: Any) -> bool:
-    return isinstance(polygon, list) and len(polygon) >= 3 and all(map(_is_point, polygon))
-
-
-def _is_point(point: Any) -> bool:
-    return isinstance(point, list) and len(point) == 2 and all(isinstance(number, (int, float)) for number in point)
 
 
 def _score(pairs: Pairs, settings: Settings) -> Scores:
     answers, targets = answers_and_targets(pairs, area_of)
     overlap = np.zeros((len(pairs), 2))
+    unread = 0
     for row, (answer, target, extra) in enumerate(zip(answers, targets, pairs.extras, strict=True)):
+        drawn = None if answer is None else _drawn(answer, target)
+        unread += drawn is None
         if not asks_for(extra, "polygon"):
             overlap[row] = np.nan
-        elif answer is not None:
-            reference = target.draw(SIDE, SIDE)
-            prediction = answer.draw(*reference.shape)
-            overlap[row] = dice(prediction, reference), mask_iou(prediction, reference)
-    return Scores(
-        {"dice": overlap[:, 0], "mask_iou": overlap[:, 1]},
-        {"unparsed_answers": sum(answer is None for answer in answers)},
-    )
+        elif drawn is not None:
+            overlap[row] = dice(*drawn), mask_iou(*drawn)
+    return Scores({"dice": overlap[:, 0], "mask_iou": overlap[:, 1]}, {"unparsed_answers": unread})
+
+
+def _drawn(answer: Area, target: Area) -> tuple[Mask, Mask] | None:
+    """Both as masks of one size; None where both have one of their own and these differ."""
+    size = (SIDE, SIDE) if answer.mask is None else answer.mask.shape
+    reference = target.draw(*size)
+    prediction = answer.draw(*reference.shape)
+    return (prediction, reference) if prediction.shape == reference.shape else None
 
 
 _DEFINITION = f"{{}} of masks at the true mask's size, {SIDE}x{SIDE} where it is polygons (both empty = 1), mean"

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from instruct.errors import DataError
+from instruct.evaluation.tasks.answers import is_number
 from instruct.prompts.dialect import DIALECTS, ReadBox, read_boxes, read_polygons
 from instruct.prompts.notation import Shape
 
 Size = Sequence[int]
 Form = Literal["box", "polygon"]
+_LONGEST = 1_000_000
 
 
 def read_places(text: str, extra: Mapping[str, Any], form: Form) -> list[dict[str, Any]] | None:
@@ -30,8 +32,8 @@ def read_places(text: str, extra: Mapping[str, Any], form: Form) -> list[dict[st
     dialect, size = extra["dialect"], extra.get("size")
     if dialect not in DIALECTS:
         raise DataError(f"dialect is {dialect!r}; expected one of {', '.join(DIALECTS)}")
-    if dialect == "pixels" and not size:
-        raise DataError("the dialect 'pixels' needs the field 'size', height and width of the image")
+    if dialect == "pixels" and not is_size(size):
+        raise DataError(f"size is {size!r}; the dialect 'pixels' needs the image's height and width, like [512, 512]")
     boxes, polygons = read_boxes(text, dialect, size), read_polygons(text, dialect, size)
     in_form: dict[Form, list[dict[str, Any]] | None] = {
         "box": None if boxes is None else [_box(one) for one in boxes],
@@ -39,6 +41,29 @@ def read_places(text: str, extra: Mapping[str, Any], form: Form) -> list[dict[st
     }
     first, other = in_form[form], in_form["polygon" if form == "box" else "box"]
     return first or other or first
+
+
+def is_size(value: Any) -> bool:
+    """Height and width of an image in pixels."""
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(isinstance(side, int) and 0 < side <= _LONGEST for side in value)
+    )
+
+
+def is_box(value: Any) -> bool:
+    """Four numbers."""
+    return isinstance(value, (list, tuple)) and len(value) == 4 and all(map(is_number, value))
+
+
+def is_polygon(value: Any) -> bool:
+    """Three points or more, two numbers each."""
+    return isinstance(value, (list, tuple)) and len(value) >= 3 and all(map(_is_point, value))
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_number, value))
 
 
 def asks_for(extra: Mapping[str, Any], form: Form) -> bool:

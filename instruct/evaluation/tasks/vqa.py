@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,22 +43,19 @@ def token_overlap(prediction: str, reference: str) -> tuple[float, float]:
     return 2 * shared / (len(ours) + len(theirs)), shared / len(theirs)
 
 
-def _closed(said: str, reference: str, extra: Mapping[str, Any]) -> float:
-    """Is a yes/no question answered rightly? NaN for an open one."""
-    if " ".join(answer_tokens(reference)) in ("yes", "no"):
-        return float(yes_no_of(said, extra) == yes_no_of(reference, extra))
-    return float("nan")
+def _is_yes_no(accepted: Sequence[str]) -> bool:
+    return all(" ".join(answer_tokens(true)) in ("yes", "no") for true in accepted)
 
 
 def _texts(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
 
 
-def _open(said: str, accepted: Sequence[str], extra: Mapping[str, Any]) -> tuple[float, ...]:
-    """Scores against the accepted answer that is met best, each on its own; an empty answer is wrong."""
+def _open(said: str, accepted: Sequence[str]) -> tuple[float, ...]:
+    """Scores of words against the accepted answer that is met best, each on its own; an empty answer is wrong."""
     if not said:
-        return 0.0, 0.0, 0.0, max(_closed(said, true, extra) for true in accepted)
-    rows = [(exact_match(said, true), *token_overlap(said, true), _closed(said, true, extra)) for true in accepted]
+        return 0.0, 0.0, 0.0
+    rows = [(exact_match(said, true), *token_overlap(said, true)) for true in accepted]
     return tuple(map(max, zip(*rows, strict=True)))
 
 
@@ -83,9 +80,16 @@ def _score(pairs: Pairs, settings: Settings) -> Scores:
             said = None if answer is None else labels_of(answer, extra)
             unread += said is None
             table[row] = _chosen(said, labels_of(true, extra))
+            continue
+        accepted = _texts(true) or [""]
+        table[row, :3] = _open("" if answer is None else str(answer), accepted)
+        if _is_yes_no(accepted):
+            word = yes_no_of(answer, extra)
+            unread += word is None
+            table[row, 3] = word in {yes_no_of(one, extra) for one in accepted}
         else:
             unread += answer is None
-            table[row] = _open("" if answer is None else str(answer), _texts(true) or [""], extra)
+            table[row, 3] = np.nan
     return Scores({name: table[:, place] for place, name in enumerate(_NAMES)}, {"unparsed_answers": unread})
 
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pycocotools import mask as coco
 from scipy.optimize import linear_sum_assignment
 
 from instruct.evaluation import evaluate, make_pairs
@@ -38,6 +39,12 @@ def test_overlaps_agree_with_painted_cells(a, b):
     x, y = painted(a), painted(b)
     if (x | y).any():
         assert union_iou(a, b) == pytest.approx((x & y).sum() / (x | y).sum())
+
+
+@given(BOXES.filter(len), BOXES.filter(len))
+def test_overlaps_agree_with_pycocotools(a, b):
+    theirs = coco.iou(*(np.column_stack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]) for boxes in (a, b)), [0] * len(b))
+    assert box_iou(a, b) == pytest.approx(np.nan_to_num(theirs))  # 0 / 0 of boxes without area
 
 
 @given(st.tuples(st.integers(1, 5), st.integers(1, 5)).flatmap(lambda s: arrays(float, s, elements=st.floats(0, 1))))

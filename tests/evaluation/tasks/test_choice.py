@@ -11,7 +11,6 @@ from instruct.evaluation.tasks.choice import (
     UNREAD,
     class_macro_accuracy,
     class_macro_f1,
-    confusion,
     finding_macro_accuracy,
 )
 
@@ -66,12 +65,17 @@ def test_temporal_macro_accuracy_is_a_mean_over_findings():
     assert finding_macro_accuracy(answers, targets, findings) == pytest.approx(((1 + 0.5) / 2 + 1) / 2)
 
 
-def test_confusion_has_a_column_for_the_unread():
-    classes = ["x", "y", "z"]
-    targets, answers = ["x", "x", "y", "z"], ["x", "y", "y", None]
-    table = confusion(answers, targets, classes)
-    assert table[:, :3].tolist() == confusion_matrix(targets[:3], answers[:3], labels=classes).tolist()
-    assert table[2].tolist() == [0, 0, 0, 1]
+def test_nli_reports_what_was_read_as_what():
+    classes = ["contradiction", "entailment", "neutral"]
+    random = np.random.default_rng(0)
+    targets, said = (random.choice(choices, 60).tolist() for choices in (classes, [*classes, "perhaps"]))
+    pairs = make_pairs([str(n) for n in range(60)], said, targets, [{"options": classes}] * 60)
+    counts = evaluate(pairs, metrics="nli").parts[0].counts
+    expected = confusion_matrix(targets, said, labels=[*classes, "perhaps"])
+    for row, true in enumerate(classes):
+        for column, answer in enumerate([*classes, "unparsed"]):
+            assert counts[f"nli: {true} read as {answer}"] == expected[row, column]
+    assert counts["unparsed_answers"] == said.count("perhaps") > 0
 
 
 def test_unread_answers_are_counted_and_wrong():

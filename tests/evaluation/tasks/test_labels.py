@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import f1_score
 
 from instruct.evaluation import evaluate, make_pairs
 from instruct.evaluation.tasks.answers import labels_of
-from instruct.evaluation.tasks.labels import auroc, macro_auroc, macro_f1, micro_f1
+from instruct.evaluation.tasks.labels import macro_f1, micro_f1
 
 BITS = st.integers(1, 12).flatmap(lambda n: st.tuples(*[arrays(np.int64, (n, 3), elements=st.integers(0, 1))] * 2))
 
@@ -18,23 +18,6 @@ def test_f1_agrees_with_scikit_learn(bits):
     for ours, average in ((macro_f1, "macro"), (micro_f1, "micro")):
         expected = f1_score(reference, prediction, average=average, zero_division=0)
         assert ours(prediction, reference) == pytest.approx(expected)
-
-
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 5)), min_size=2, max_size=40))
-def test_auroc_agrees_with_scikit_learn(rows):
-    truth = np.array([label for label, _ in rows])
-    scores = np.array([score for _, score in rows], dtype=float)
-    value = auroc(truth, scores)
-    if len(set(truth)) < 2:
-        assert np.isnan(value)
-    else:
-        assert value == pytest.approx(roc_auc_score(truth, scores))
-
-
-def test_macro_auroc_skips_labels_with_one_class():
-    truth, scores = np.array([[1, 1], [0, 1]]), np.array([[0.9, 0.1], [0.2, 0.3]])
-    assert macro_auroc(truth, scores) == 1
-    assert np.isnan(macro_auroc(truth[:, 1:], scores[:, 1:]))
 
 
 def test_labels_of_text_and_lists():

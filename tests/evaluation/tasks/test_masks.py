@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pycocotools import mask as coco
 from sklearn.metrics import f1_score, jaccard_score
 
 from instruct.errors import DataError
@@ -19,6 +20,8 @@ def test_dice_and_iou_agree_with_scikit_learn(masks):
     if (a | b).any():
         assert dice(a, b) == pytest.approx(f1_score(b.ravel(), a.ravel(), zero_division=0))
         assert mask_iou(a, b) == pytest.approx(jaccard_score(b.ravel(), a.ravel(), zero_division=0))
+        packed = [coco.encode(np.asfortranarray(mask, np.uint8)) for mask in (a, b)]
+        assert mask_iou(a, b) == pytest.approx(coco.iou(packed[:1], packed[1:], [0])[0, 0])
     else:
         assert dice(a, b) == mask_iou(a, b) == 1
 
@@ -74,11 +77,30 @@ def test_true_masks_are_met_at_their_own_size_by_polygons_or_boxes():
     assert part.columns["dice"].tolist() == [1, 1, pytest.approx(600 / 660)]
 
 
+def test_an_answer_that_is_a_mask():
+    mask = np.zeros((40, 60), bool)
+    mask[:, :30] = True
+    answer = [{"mask": encode_mask(mask), "size": [40, 60]}]
+    other = [{"mask": encode_mask(mask[:, :50]), "size": [40, 50]}]
+    extras = [
+        {"target": [HALF], "answer": answer},
+        {"target": answer, "answer": answer},
+        {"target": answer, "answer": other},  # no common size: not comparable, so not read
+        {"target": answer, "answer": [{"mask": "zz", "size": [40, 60]}]},
+        {"target": answer, "answer": [{"mask": encode_mask(mask), "size": [400_000, 600_000]}]},
+    ]
+    part = evaluate(make_pairs(list("abcde"), [""] * 5, [None] * 5, extras), metrics="masks", resamples=1).parts[0]
+    assert part.columns["dice"].tolist() == [1, 1, 0, 0, 0]
+    assert part.counts["unparsed_answers"] == 3
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"dialect": "klingon"}, "dialect is 'klingon'; expected one of"),
-        ({"dialect": "pixels"}, "needs the field 'size'"),
+        ({"dialect": "klingon"}, "example 'a': dialect is 'klingon'; expected one of"),
+        ({"dialect": "pixels"}, "example 'a': size is None; the dialect 'pixels' needs the image's height and width"),
+        ({"dialect": "pixels", "size": [0, 9]}, r"size is \[0, 9\]"),
+        ({"dialect": "pixels", "size": "9x9"}, "size is '9x9'"),
     ],
 )
 def test_a_dialect_that_cannot_be_read(fields, message):

@@ -54,6 +54,16 @@ def test_vqa_with_several_right_options_or_several_accepted_answers():
     assert part.columns["vqa_exact"].tolist() == [1, 0, 1, 0]
     assert part.columns["vqa_f1"].tolist() == [1, pytest.approx(0.5), 1, 0]
     assert part.columns["vqa_closed"][:2].tolist() == [1, 0]
+    assert np.isnan(part.columns["vqa_closed"][2:]).all()  # not all that is accepted is yes or no
+
+
+def test_a_yes_no_question_without_options_is_read_for_yes_or_no():
+    said = ["Yes, small.", "It is large", "No.", "", "heart"]
+    pairs = make_pairs(list("abcde"), said, ["yes", "no", "No.", "yes", "lung"])
+    part = evaluate(pairs, metrics="vqa").parts[0]
+    assert part.columns["vqa_closed"][:4].tolist() == [1, 0, 1, 0]
+    assert part.results["vqa_closed"].n_scored == 4
+    assert part.counts["unparsed_answers"] == 2  # the second and the blank; any words answer the last
 
 
 def test_entities_by_hand_and_by_text():
