@@ -14,7 +14,7 @@ from instruct.audit.overlaps import KeyIndex, Overlap
 from instruct.audit.protected import in_training
 from instruct.audit.result import DROP, FOLLOW, AuditResult, Finding, build_digest, matrix, settle
 from instruct.audit.shards import KINDS, Group, groups_of
-from instruct.audit.texts import alike_reports
+from instruct.audit.texts import read_corpus
 from instruct.specs.recipe import AuditException
 from instruct.specs.task_spec import SPLITS
 
@@ -64,9 +64,9 @@ def audit(
     left_out: dict[str, int] = {}
     if texts:
         checks.append("text")
-        found += _alike(
-            "text", groups, [(p.first, p.second, p.keys, p.jaccard) for p in alike_reports(groups)], examples
-        )
+        corpus = read_corpus(groups)
+        found += _alike("text", groups, [(p.first, p.second, p.keys, p.jaccard) for p in corpus.alike()], examples)
+        overlaps += corpus.repeated()
     if images:
         from instruct.audit.pictures import alike_images  # image libraries, needed by nothing else here
 

@@ -27,7 +27,7 @@ class Overlap:
     """Keys that two groups have in common.
 
     Attributes:
-        kind: patient, study or image.
+        kind: patient, study or image; ``text`` for report texts.
         first: index of a group.
         second: index of a later one.
         count: number of keys.

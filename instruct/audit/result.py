@@ -68,7 +68,8 @@ class AuditResult:
         checks: what was looked for.
         findings: leaks that no exception covers.
         accepted: leaks that one covers.
-        matrix: per two datasets and kind of key, how many keys they share, split by split.
+        matrix: per two datasets and kind of key, how many keys they share, split by split; of kind ``text``, how many
+            report texts word for word, stock phrases included.
         left_out: what could not be looked at: reason to number.
     """
 
@@ -141,7 +142,7 @@ def _covers(rule: AuditException, item: Finding) -> bool:
 
 
 def matrix(groups: Sequence[Group], overlaps: Iterable[Overlap]) -> list[dict[str, Any]]:
-    """Shared keys per two datasets and kind: a number for each split of the one (row) and of the other (column)."""
+    """What two datasets share, by kind: a number for each split of the one (row) and of the other (column)."""
     tables: dict[tuple[str, str, str], dict[str, dict[str, int]]] = {}
     for item in overlaps:
         first, second = groups[item.first], groups[item.second]

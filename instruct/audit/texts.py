@@ -2,11 +2,12 @@
 
 Radiology reports repeat themselves: many studies of different patients have the same normal findings. What tells a
 copy is not how many word sequences two reports share but how many that hardly any other report has. So sequences of
-eight words are indexed, those of more than :data:`_MOST_STUDIES` studies are dropped as phrases of the trade, and two
-studies that still share :data:`_FEWEST_SHARED` are compared exactly, by the Jaccard index of all their sequences of
-four words (Broder, "On the resemblance and containment of documents", 1997). Nothing is drawn at random, and no pair
-above the thresholds is missed. A copy of a report that consists of common phrases alone cannot be told from chance and
-is not found.
+five and of eight words are indexed, those of more than :data:`_MOST_STUDIES` studies are dropped as phrases of the
+trade, and two studies that still share :data:`_FEWEST_SHARED` of one length are compared exactly, by the Jaccard index
+of all their pairs of words (Broder, "On the resemblance and containment of documents", 1997). Short sequences outlive
+rewording and sentences in another order, long ones are still rare among very many reports. Nothing is drawn at random,
+and no pair above the thresholds is missed. A copy of a report that consists of common phrases alone cannot be told from
+chance and is not found.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from instruct.audit.overlaps import Overlap
 from instruct.audit.shards import Group
-from instruct.audit.words import Hashes, Indices, Texts, Words, report_texts, sequences
+from instruct.audit.words import Hashes, Indices, Texts, Words, report_texts, sequences, whole
 
 Flags = npt.NDArray[np.bool_]
 
 _MOST_STUDIES = 4
-_INDEXED_WORDS = 8
+_INDEXED_WORDS = (5, 8)
 _FEWEST_SHARED = 10
-_COMPARED_WORDS = 4
+# Of this length are the sequences by which a prompt's wording is known.
+_WORDING_WORDS = 8
+_COMPARED_WORDS = 2
 _FEWEST_JACCARD = 0.5
 _FEWEST_WORDS = 24
 # A sequence in half the prompts of one variant belongs to the prompt. Of fewer prompts than these that cannot be told.
@@ -53,17 +58,17 @@ class AlikeReports:
     jaccard: float
 
 
-def alike_reports(groups: Sequence[Group]) -> list[AlikeReports]:
-    """Pairs of studies of different patients, with report texts alike, in two splits; ordered by groups and keys.
+def read_corpus(groups: Sequence[Group]) -> Corpus:
+    """The report texts of a build.
 
     Args:
-        groups: the groups of a build.
+        groups: its groups.
     """
     corpus = Corpus(groups)
     for place, group in enumerate(groups):
         for texts in report_texts(group):
             corpus.add(place, texts)
-    return corpus.alike()
+    return corpus
 
 
 class Corpus:
@@ -90,7 +95,7 @@ class Corpus:
         self._found.append(Texts(pa.nulls(len(counts)), texts.studies, texts.patients, texts.variants))
 
     def alike(self) -> list[AlikeReports]:
-        """Every pair; see :func:`alike_reports`."""
+        """Pairs of studies of different patients, with texts alike, in two splits; ordered by groups and keys."""
         if not self._found:
             return []
         studies, patients, variants = (self._column(name) for name in ("studies", "patients", "variants"))
@@ -101,7 +106,8 @@ class Corpus:
         words, counts = np.concatenate(self._words), np.concatenate(self._counts)
         material = _material(words, counts, variant)
         rank = np.array([item.rank for item in self._groups], np.int64)[group]
-        one, two = _candidates(words, counts, material, study, rank)
+        codes = [_candidates(words, counts, material, study, rank, length) for length in _INDEXED_WORDS]
+        one, two = np.divmod(np.unique(np.concatenate(codes)), max(len(study), 1))
         owner = np.full(len(names), -1, np.int64)
         owner[study] = patient
         strangers = (owner[one] != owner[two]) | (owner[one] < 0)
@@ -118,6 +124,25 @@ class Corpus:
             (AlikeReports(*place, jaccard) for place, jaccard in found.items()),
             key=lambda pair: (pair.first, pair.second, pair.keys),
         )
+
+    def repeated(self) -> list[Overlap]:
+        """How many long texts two groups have in common word for word, also those of phrases that many studies share.
+
+        Prompts, which have other words around a report, are not counted.
+        """
+        overlaps = []
+        with duckdb.connect(":memory:") as db:
+            db.execute("CREATE TABLE held (text UBIGINT, g USMALLINT)")
+            for words, counts, group, found in zip(self._words, self._counts, self._group, self._found, strict=True):
+                wanted = (counts >= _FEWEST_WORDS) & np.asarray(found.variants.is_null())
+                db.register("given", pa.table([whole(words, counts)[wanted], group[wanted]], ["text", "g"]))
+                db.execute("INSERT INTO held SELECT DISTINCT text, g FROM given")
+            for first, second, count in db.execute(
+                "WITH one AS (SELECT DISTINCT * FROM held) SELECT one.g, two.g, count(*) FROM one JOIN one AS two"
+                " ON one.text = two.text AND one.g < two.g GROUP BY ALL ORDER BY ALL"
+            ).fetchall():
+                overlaps.append(Overlap("text", first, second, count))
+        return overlaps
 
     def _column(self, name: str) -> pa.DictionaryArray:
         parts = [getattr(texts, name) for texts in self._found]
@@ -149,13 +174,15 @@ class _Compare:
         return found
 
 
-def _candidates(
-    words: Hashes, counts: Indices, material: Flags, study: Indices, rank: Indices
-) -> tuple[Indices, Indices]:
-    """Pairs of studies, not all in one split, that share enough sequences that few others have."""
-    hashes, places = sequences(words, counts, _INDEXED_WORDS)
+def _candidates(words: Hashes, counts: Indices, material: Flags, study: Indices, rank: Indices, length: int) -> Indices:
+    """Pairs of studies, not all in one split, that share enough sequences that few others have.
+
+    Returns:
+        A number for each pair: the first study times the number of texts, plus the second.
+    """
+    hashes, places = sequences(words, counts, length)
     own = np.append(0, np.cumsum(material))
-    own = own[places + _INDEXED_WORDS] - own[places] == _INDEXED_WORDS
+    own = own[places + length] - own[places] == length
     text = np.repeat(np.arange(len(counts)), counts)[places]
     order = np.argsort(hashes, kind="stable")
     hashes, text, own = hashes[order], text[order], own[order]
@@ -181,8 +208,7 @@ def _candidates(
         block = holder[starts[sizes == size][:, None] + np.arange(size)]
         codes += [block[:, a] * len(study) + block[:, b] for a in range(size) for b in range(a + 1, size)]
     code, shared = np.unique(np.concatenate(codes), return_counts=True)
-    one, two = np.divmod(code[shared >= _FEWEST_SHARED], max(len(study), 1))
-    return one, two
+    return code[shared >= _FEWEST_SHARED]
 
 
 def _material(words: Hashes, counts: Indices, variant: Indices) -> Flags:
@@ -197,7 +223,7 @@ def _material(words: Hashes, counts: Indices, variant: Indices) -> Flags:
     """
     number = np.bincount(variant[variant >= 0], minlength=1)
     known = np.where(variant >= 0, number[variant] >= _FEWEST_PROMPTS, True)
-    hashes, places = sequences(words, counts, _INDEXED_WORDS)
+    hashes, places = sequences(words, counts, _WORDING_WORDS)
     text = np.repeat(np.arange(len(counts)), counts)
     prompts = np.flatnonzero((variant >= 0)[text[places]])
     hashes, places = hashes[prompts], places[prompts]
@@ -213,7 +239,7 @@ def _material(words: Hashes, counts: Indices, variant: Indices) -> Flags:
     wording = np.zeros(len(words) + 1, np.int64)  # +1 where some begins, -1 after it ends
     common = places[texts * 2 >= number[kind]]
     np.add.at(wording, common, 1)
-    np.add.at(wording, common + _INDEXED_WORDS, -1)
+    np.add.at(wording, common + _WORDING_WORDS, -1)
     material = (np.cumsum(wording[:-1]) == 0) & known[text]
     long = (_sums(material, counts) >= _FEWEST_WORDS)[text]
     return np.asarray(material & long, np.bool_)

@@ -122,6 +122,16 @@ class Words:
         return np.array([numbers[word] for word in words], np.uint64)
 
 
+def whole(words: Hashes, counts: Indices) -> Hashes:
+    """A hash of each text, equal for texts of the same words; texts without a word have 0."""
+    places = np.arange(len(words)) - np.repeat(np.cumsum(counts) - counts, counts)
+    powers = np.cumprod(np.full(int(counts.max(initial=0)) + 1, _MULTIPLIER, np.uint64))
+    sums = np.append(np.uint64(0), np.cumsum(words * powers[places]))
+    ends = np.cumsum(counts)
+    hashes: Hashes = sums[ends] - sums[ends - counts]
+    return hashes
+
+
 def sequences(words: Hashes, counts: Indices, length: int) -> tuple[Hashes, Indices]:
     """Hashes of every ``length`` words that follow each other in a text.
 

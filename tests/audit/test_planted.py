@@ -175,25 +175,36 @@ def test_sets_off_the_official_split(tmp_path: Path) -> None:
     audit(build(tmp_path, data, sources, "mended", tasks=tasks, **fix), clean=True)
 
 
-def test_a_report_copied_under_another_name(copy: Path, tmp_path: Path) -> None:
-    test = metadata(copy, "test")
-    longest = max(test, key=lambda key: len(test[key]["Findings"] or ""))
-    train = metadata(copy, "train")
-    words = test[longest]["Findings"].split()
-    # Said otherwise here and there.
-    for place, word in ((3, "rather"), (len(words) - 4, "likely")):
-        words.insert(place, word)
-    first = min(train)
-    train[first]["Findings"] = " ".join(words)
+REPORT = (
+    "The tip of the right internal jugular catheter projects over the lower superior vena cava. A moderate layering "
+    "effusion on the left has grown since the last film, with collapse of most of the left lower lobe. Streaky "
+    "opacities at the right base are unchanged and probably reflect scarring. Two old fractures of the eighth and "
+    "ninth ribs on the left have healed. The cardiac silhouette is partly hidden but looks mildly enlarged."
+)
+# Other words in nine places, and the sentences in another order.
+PARAPHRASE = (
+    "The cardiac silhouette is partly obscured but appears mildly enlarged. A moderate layering effusion on the left "
+    "has increased since the last film, with collapse of most of the left lower lobe. The tip of the right internal "
+    "jugular line projects over the lower superior vena cava. Two healed fractures of the eighth and ninth ribs on "
+    "the left are seen. Streaky opacities at the right base are stable and probably reflect a scar."
+)
+
+
+@pytest.mark.parametrize("wording", [REPORT, PARAPHRASE], ids=["word for word", "paraphrased"])
+def test_a_report_copied_under_another_name(copy: Path, tmp_path: Path, wording: str) -> None:
+    test, train = metadata(copy, "test"), metadata(copy, "train")
+    original, duplicate = min(test), min(train)
+    test[original]["Findings"], train[duplicate]["Findings"] = REPORT, wording
+    save(copy, "test", test)
     save(copy, "train", train)
     out = build(tmp_path, copy, ["rexgradient"], images={"missing": "keep"})
     result = audit(out)
     (finding,) = result["findings"]
     assert (finding["check"], finding["split"], finding["other_split"]) == ("text", "train", "test")
     (pair,) = finding["examples"]
-    assert [key.removeprefix("rexgradient/") for key in pair["keys"]] == [first, longest]
-    assert 0.5 <= pair["likeness"] < 1
-    assert finding["fix"] == {"leave_out": [f"rexgradient/{first}"]}
+    assert [key.removeprefix("rexgradient/") for key in pair["keys"]] == [duplicate, original]
+    assert pair["likeness"] == 1 if wording == REPORT else 0.5 <= pair["likeness"] < 1
+    assert finding["fix"] == {"leave_out": [f"rexgradient/{duplicate}"]}
     audit(build(tmp_path, copy, ["rexgradient"], "mended", **finding["fix"]), clean=True)
     audit(out, "--no-texts", clean=True)
 
