@@ -42,7 +42,10 @@ def numbered_keys(
         good = pc.and_(pc.greater_equal(flat, 10**7), pc.less(flat, 10**8))
     else:
         # Without regular expressions, which would take most of the time of a reader.
-        bare = pc.if_else(pc.starts_with(flat, prefix), pc.utf8_slice_codeunits(flat, len(prefix)), flat)
+        lettered = pc.starts_with(flat, prefix)
+        bare = (
+            pc.if_else(lettered, pc.utf8_slice_codeunits(flat, len(prefix)), flat) if pc.any(lettered).as_py() else flat
+        )
         digits = pc.and_(pc.ascii_is_decimal(bare), pc.string_is_ascii(bare))
         good = pc.and_(digits, pc.equal(pc.binary_length(bare), 8))
     good = pc.fill_null(good, False)
@@ -55,9 +58,34 @@ def numbered_keys(
     return pc.binary_join_element_wise(prefix, bare, "")
 
 
+def path_parts(paths: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """The last three parts of paths, ``.../p10000032/s50414267/<name>``: patient, study and name.
+
+    A part that a path does not have is empty, and all are of a path that is null.
+    """
+    flat = paths.combine_chunks() if isinstance(paths, pa.ChunkedArray) else paths
+    # With three more slashes, so that the last four parts are always there.
+    slashed = pc.binary_join_element_wise("///", pc.fill_null(flat, ""), "")
+    parts = pc.split_pattern(slashed, "/", max_splits=3, reverse=True)
+    return pc.list_element(parts, 1), pc.list_element(parts, 2), pc.list_element(parts, 3)
+
+
+def are_keys(values: pa.Array, prefix: str) -> pa.Array:
+    """Whether texts are keys: the prefix and eight digits."""
+    digits = pc.utf8_slice_codeunits(values, len(prefix))
+    return pc.and_(
+        pc.and_(pc.starts_with(values, prefix), pc.equal(pc.binary_length(values), len(prefix) + 8)),
+        pc.and_(pc.ascii_is_decimal(digits), pc.string_is_ascii(digits)),
+    )
+
+
+def image_folders(patients: pa.Array, studies: pa.Array) -> pa.Array:
+    """Folders of studies' images below ``files/``, from keys: ``p10/p10000032/s50414267/``."""
+    groups = pc.binary_slice(patients.cast(pa.binary()), 0, 3).cast(pa.string())
+    return pc.binary_join_element_wise(groups, patients, studies, "", "/")
+
+
 def image_paths(patients: pa.Array, studies: pa.Array, dicom_ids: pa.Array) -> pa.Array:
     """Image paths below ``files/``, from keys and DICOM ids."""
-    folders = pc.utf8_slice_codeunits(patients, 0, 3)
-    return pc.binary_join_element_wise(
-        folders, patients, studies, pc.binary_join_element_wise(dicom_ids, "jpg", "."), "/"
-    )
+    names = pc.binary_join_element_wise(dicom_ids, "jpg", ".")
+    return pc.binary_join_element_wise(image_folders(patients, studies), names, "")

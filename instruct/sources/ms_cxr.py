@@ -1,22 +1,24 @@
 """MS-CXR: phrases of radiologists about MIMIC-CXR images, with the boxes they speak of.
 
-Layout: https://physionet.org/content/ms-cxr (the CSV of release 1.1.0 or 1.0.0; the COCO file beside it holds the
-same). Studies, patients and images are MIMIC-CXR's.
+Layout: https://physionet.org/content/ms-cxr (the CSV file of release 1.1.0 or 1.0.0, or the COCO file beside it, which
+holds the same). Studies, patients and images are MIMIC-CXR's.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, View, column
 from instruct.sources.files import origins, read_csv
-from instruct.sources.mimic_keys import image_paths
+from instruct.sources.mimic_keys import are_keys, image_paths, path_parts
+from instruct.sources.ms_cxr_coco import read_coco
 
-_PATH = re.compile(r"(?:^|/)(?P<patient>p\d{8})/(?P<study>s\d{8})/(?P<dicom_id>[^/]+)\.(?:jpg|dcm)\Z", re.ASCII)
+_TEXTS = ("category_name", "label_text", "path")
 _SIDES = ("x", "y", "w", "h")
 _SIZES = ("image_width", "image_height")
 
@@ -25,7 +27,7 @@ BOXES = Table(
     "One row per box, in file order.",
     pa.schema(
         [
-            column("number", pa.int64(), "number of the row in the file, from 1", False),
+            column("number", pa.int64(), "number of the row or annotation in the file, from 1", False),
             column("image", _text, "image, as a path below MIMIC-CXR-JPG's files/", False),
             column("dicom_id", _text, "DICOM id of the image", False),
             column("study", _text, "MIMIC-CXR study, s and its number", False),
@@ -39,7 +41,7 @@ BOXES = Table(
             column("image_width", pa.int32(), "width of the image in pixels", False),
             column("image_height", pa.int32(), "height of the image in pixels", False),
             column("release_split", _text, "split of release 1.1.0, which is not MIMIC-CXR's; null in 1.0.0"),
-            column("origin", _text, "file and number of the row", False),
+            column("origin", _text, "file and number of the row, or of the annotation of a COCO file", False),
         ]
     ),
 )
@@ -82,48 +84,62 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
         DataError: a column or cell is missing, a path is no MIMIC-CXR path, or a box has no area.
     """
     (path,) = files["boxes"]
-    numbers = dict.fromkeys((*_SIDES, *_SIZES), pa.float64())
-    texts = dict.fromkeys(("dicom_id", "category_name", "label_text", "path"), _text)
-    table = read_csv(path, {**texts, **numbers}, optional={"split": _text})
-    _refuse_gaps(table, str(path), (*texts, *numbers))
-    keys = [_PATH.search(place) for place in table["path"].to_pylist()]
-    if None in keys:
-        index = keys.index(None)
+    if path.suffix == ".json":
+        table = read_coco(path)
+
+        def place(row: int) -> str:
+            return f"{path}: annotation {row + 1}"
+    else:
+        numbers = dict.fromkeys((*_SIDES, *_SIZES), pa.float64())
+        table = read_csv(path, {**dict.fromkeys(_TEXTS, _text), **numbers}, optional={"split": _text})
+
+        def place(row: int) -> str:
+            return f"{path}:{row + 2}"
+
+    return {"boxes": _boxes(table, files.relative(path), place)}
+
+
+def _boxes(table: pa.Table, name: str, place: Callable[[int], str]) -> pa.Table:
+    _refuse_gaps(table, place)
+    patients, studies, names = path_parts(table["path"])
+    ends = pc.or_(pc.ends_with(names, ".jpg"), pc.ends_with(names, ".dcm"))
+    good = pc.and_(pc.and_(are_keys(patients, "p"), are_keys(studies, "s")), ends)
+    if not pc.all(good, min_count=0).as_py():
+        row = pc.index(good, False).as_py()
         raise DataError(
-            f"{path}:{index + 2}: path {table['path'][index].as_py()!r}; expected files/p../p<subject>/s<study>/<dicom "
-            "id>.jpg"
+            f"{place(row)}: path {table['path'][row].as_py()!r}; expected files/p../p<subject>/s<study>/<dicom id>.jpg"
         )
-    dicom_ids, studies, patients = (
-        pa.array([key[name] for key in keys if key], _text) for name in ("dicom_id", "study", "patient")
-    )
+    dicom_ids = pc.utf8_slice_codeunits(names, 0, -len(".jpg"))
     columns = [
-        pa.array(range(1, len(table) + 1), pa.int64()),
+        pa.array(np.arange(1, len(table) + 1)),
         image_paths(patients, studies, dicom_ids),
         dicom_ids,
         studies,
         patients,
         table["category_name"],
         table["label_text"],
-        *(table[name] for name in _SIDES),
-        *(table[name].cast(pa.int32()) for name in _SIZES),
+        *(table[side] for side in _SIDES),
+        *(table[size].cast(pa.int32()) for size in _SIZES),
         table["split"],
-        origins(files.relative(path), len(table)),
+        origins(name, len(table)),
     ]
-    return {"boxes": pa.table(columns, schema=BOXES.schema)}
+    return pa.table(columns, schema=BOXES.schema)
 
 
-def _refuse_gaps(table: pa.Table, path: str, names: tuple[str, ...]) -> None:
-    for name in names:
+def _refuse_gaps(table: pa.Table, place: Callable[[int], str]) -> None:
+    for name in (*_TEXTS, *_SIDES, *_SIZES):
         values = table[name]
         bad = pc.is_null(values)
         if name in ("w", "h", *_SIZES):
             bad = pc.or_(bad, pc.fill_null(pc.less_equal(values, 0), True))
         if pc.any(bad, min_count=0).as_py():
-            index = pc.index(bad, True).as_py()
-            raise DataError(f"{path}:{index + 2}: {name} is {values[index].as_py()!r}; every box needs its {name}")
+            row = pc.index(bad, True).as_py()
+            raise DataError(f"{place(row)}: {name} is {values[row].as_py()!r}; every box needs its {name}")
 
 
-_NAMES = ("MS_CXR_Local_Alignment_v1.1.0.csv", "MS_CXR_Local_Alignment_v1.0.0.csv")
+_NAMES = tuple(
+    f"MS_CXR_Local_Alignment_v{release}.{form}" for release in ("1.1.0", "1.0.0") for form in ("csv", "json")
+)
 
 SOURCE = Source(
     name="ms_cxr",
@@ -141,5 +157,5 @@ SOURCE = Source(
     tables={"boxes": BOXES},
     views={"phrases": PHRASES},
     read=read,
-    modules=("instruct.sources.ms_cxr", "instruct.sources.mimic_keys"),
+    modules=("instruct.sources.ms_cxr", "instruct.sources.ms_cxr_coco", "instruct.sources.mimic_keys"),
 )

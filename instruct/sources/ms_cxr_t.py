@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
 from instruct.sources.files import origins, read_csv
-from instruct.sources.mimic_keys import image_paths, numbered_keys
+from instruct.sources.mimic_keys import image_folders, numbered_keys, path_parts
 
 FINDINGS = ("consolidation", "edema", "pleural_effusion", "pneumonia", "pneumothorax")
 PROGRESSIONS = ("improving", "stable", "worsening")
 CATEGORIES = ("paraphrase", "contradiction")
+_FOLDER = len("p10/p10000032/s50414267/")
 
 _text = pa.string()
 COMPARISONS = Table(
@@ -48,7 +49,7 @@ SENTENCES = Table(
             column("sentence_1", _text, "first sentence", False),
             column("sentence_2", _text, "second sentence", False),
             column("category", _text, "paraphrase or contradiction", False),
-            column("subset", _text, "how the pair was made; null where the file does not say"),
+            column("subset", _text, "subset_name: how the pair was made; null where the file does not say"),
             column("origin", _text, "file and row", False),
         ]
     ),
@@ -79,10 +80,9 @@ def _comparisons(path: Path, name: str) -> pa.Table:
     shared: dict[str, pa.Array] = {"patient": patients, "origin": origins(name, len(table))}
     for prefix in ("", "previous_"):
         studies = numbered_keys(table[f"{prefix}study_id"], "s", path, f"{prefix}study_id")
-        dicom_ids = _dicom_ids(table[f"{prefix}dicom_id"], patients, studies, path, f"{prefix}dicom_id")
         shared[f"{prefix}study"] = studies
-        shared[f"{prefix}image"] = image_paths(patients, studies, dicom_ids)
-    shared["number"] = pa.array(range(1, len(table) + 1), pa.int64())
+        shared[f"{prefix}image"] = _images(table, f"{prefix}dicom_id", patients, studies, path)
+    shared["number"] = pa.array(np.arange(1, len(table) + 1))
     labels = []
     for finding in FINDINGS:
         labels.append(pc.utf8_lower(table[f"{finding}_progression"]).combine_chunks())
@@ -101,24 +101,29 @@ def _comparisons(path: Path, name: str) -> pa.Table:
     return pa.table([columns[field.name] for field in COMPARISONS.schema], schema=COMPARISONS.schema)
 
 
-def _dicom_ids(
-    values: pa.ChunkedArray, patients: pa.Array, studies: pa.Array, file: Path, column_name: str
-) -> pa.Array:
-    """DICOM ids of a column that holds paths without extension, ``p10/p1.../s5.../<dicom id>``, or the ids alone."""
-    given = values.combine_chunks()
-    paths = [None if path is None else path.removesuffix(".jpg") for path in given.to_pylist()]
-    last = pa.array([None if path is None else path[path.rfind("/") + 1 :] for path in paths], _text)
-    expected = pc.binary_join_element_wise("", patients, studies, last, "/").to_pylist()
-    for index, (path, tail) in enumerate(zip(paths, expected, strict=True)):
-        if path is None or ("/" in path and not f"/{path}".endswith(tail)):
-            form = f"p../{patients[index].as_py()}/{studies[index].as_py()}/<dicom id>"
-            raise DataError(f"{file}:{index + 2}: {column_name} is {given[index].as_py()!r}; expected {form}")
-    return last
+def _images(table: pa.Table, column_name: str, patients: pa.Array, studies: pa.Array, file: Path) -> pa.Array:
+    """Image paths of a column that holds them without extension, ``p10/p1.../s5.../<dicom id>``, or the ids alone."""
+    given = table[column_name].combine_chunks()
+    folders = image_folders(patients, studies)
+    begins = pc.binary_slice(given.cast(pa.binary()), 0, _FOLDER).cast(_text)
+    whole = pc.and_(pc.equal(begins, folders), pc.greater(pc.binary_length(given), _FOLDER))
+    if pc.all(pc.fill_null(whole, False), min_count=0).as_py():
+        images = given
+    else:
+        of_patient, of_study, ids = path_parts(given)
+        named = pc.and_(pc.equal(of_patient, patients), pc.equal(of_study, studies))
+        good = pc.and_(pc.or_(named, pc.equal(of_study, "")), pc.not_equal(ids, ""))
+        if not pc.all(good, min_count=0).as_py():
+            row = pc.index(good, False).as_py()
+            form = f"p../{patients[row].as_py()}/{studies[row].as_py()}/<dicom id>"
+            raise DataError(f"{file}:{row + 2}: {column_name} is {given[row].as_py()!r}; expected {form}")
+        images = pc.binary_join_element_wise(folders, ids, "")
+    return pc.if_else(pc.ends_with(images, ".jpg"), images, pc.binary_join_element_wise(images, "jpg", "."))
 
 
 def _sentences(path: Path, name: str) -> pa.Table:
     texts = dict.fromkeys(("sentence_1", "sentence_2", "category"), _text)
-    table = read_csv(path, texts, optional={"subset": _text})
+    table = read_csv(path, texts, optional={"subset_name": _text})
     for column_name in texts:
         if table[column_name].null_count:
             line = pc.index(pc.is_null(table[column_name]), True).as_py() + 2
@@ -126,11 +131,11 @@ def _sentences(path: Path, name: str) -> pa.Table:
     categories = pc.utf8_lower(table["category"]).combine_chunks()
     _refuse_others(categories, CATEGORIES, path, "category")
     columns = [
-        pa.array(range(1, len(table) + 1), pa.int64()),
+        pa.array(np.arange(1, len(table) + 1)),
         table["sentence_1"],
         table["sentence_2"],
         categories,
-        table["subset"],
+        table["subset_name"],
         origins(name, len(table)),
     ]
     return pa.table(columns, schema=SENTENCES.schema)

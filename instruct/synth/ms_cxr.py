@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,9 @@ def write(root: Path, *, studies: int, seed: int = 0, images: bool = True, relea
     order = draws.permutation("rows", len(rows))
     ended = 10 + (release != "1.0.0")
     header = (*_HEADER, "split")
-    write_csv(path, header[:ended], (rows[int(k)][:ended] for k in order))
+    written = [rows[int(k)] for k in order]
+    write_csv(path, header[:ended], (row[:ended] for row in written))
+    path.with_suffix(".json").write_text(json.dumps(_coco(written)))
     return Planted("ms_cxr", _counts(spoken), _traps(spoken), facts(chosen, {"phrase": _texts(spoken)}))
 
 
@@ -148,6 +151,40 @@ def _rows(study: Study, picture: Picture, phrase: _Phrase) -> Iterator[tuple[obj
                 picture.dicom_id, category, phrase.text, f"files/{picture.path}", x, y, max(w, 1), max(h, 1),
                 picture.width, picture.height, split,
             )  # fmt: skip
+
+
+def _coco(rows: Sequence[tuple[object, ...]]) -> dict[str, object]:
+    """The same rows as a COCO file, whose numbers of images and categories mean nothing."""
+    images = {str(row[0]): number for number, row in enumerate(sorted(rows, key=lambda row: str(row[0])), 1)}
+    categories = {name: number for number, name in enumerate(sorted({str(row[1]) for row in rows}), 1)}
+    about = {str(row[0]): row for row in rows}
+    return {
+        "info": {"description": "synthetic"},
+        "licenses": [],
+        "categories": [{"id": number, "name": name, "supercategory": ""} for name, number in categories.items()],
+        "images": [
+            {
+                "id": number,
+                "file_name": f"{dicom_id}.jpg",
+                "path": about[dicom_id][3],
+                "width": about[dicom_id][8],
+                "height": about[dicom_id][9],
+            }
+            for dicom_id, number in images.items()
+        ],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": images[str(row[0])],
+                "category_id": categories[str(row[1])],
+                "label_text": row[2],
+                "bbox": row[4:8],
+                "width": row[8],
+                "height": row[9],
+            }
+            for number, row in enumerate(rows, 1)
+        ],
+    }
 
 
 def _counts(spoken: Sequence[tuple[Study, Picture, _Phrase]]) -> dict[str, dict[str, Counts]]:

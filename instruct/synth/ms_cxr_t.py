@@ -21,6 +21,7 @@ _FINDINGS = ("consolidation", "edema", "pleural_effusion", "pneumonia", "pneumot
 _QUALITIES = ("one_expert", "one_expert", "multiple_experts", "disagreement")
 # Labels of a pair, by its number; of two pairs in a row one has a label.
 _HOW_MANY = (1, 2, 1, 0, 3, 1)
+_SUBSETS = ("RadGraph", "RadGraph", "Swaps")
 _KEYS = ("subject_id", "study_id", "dicom_id", "previous_study_id", "previous_dicom_id")
 _THINGS = ("left effusion", "right basal opacity", "pulmonary edema", "apical pneumothorax", "perihilar consolidation")
 _COURSES = {
@@ -76,7 +77,9 @@ def write(root: Path, *, studies: int, seed: int = 0, images: bool = True) -> Pl
     )
     write_csv(root / COMPARISONS, header, rows)
     pairs = [_sentences(draws.stream("sentences", k), k) for k in range(max(8, studies // 2))]
-    write_csv(root / SENTENCES, ("sentence_1", "sentence_2", "category"), pairs)
+    subsets = (_SUBSETS[k % len(_SUBSETS)] for k in range(len(pairs)))
+    header = ("subset_name", "sentence_1", "sentence_2", "category")
+    write_csv(root / SENTENCES, header, ((subset, *pair) for subset, pair in zip(subsets, pairs, strict=True)))
     counts = {
         "[Temporal Image Classification] [MS-CXR-T]": count(examples),
         "[Temporal Sentence Similarity] [MS-CXR-T]": count(Example("test", str(k)) for k in range(len(pairs))),

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from instruct.errors import DataError
-from instruct.sources.mimic_keys import image_paths, numbered_keys
+from instruct.sources.mimic_keys import are_keys, image_paths, numbered_keys, path_parts
 
 HERE = Path("table.csv")
 
@@ -29,3 +29,15 @@ def test_a_number_of_other_length_is_refused_with_its_line(wrong):
 def test_image_paths_are_those_of_the_jpg_release():
     paths = image_paths(pa.array(["p10000032"]), pa.array(["s50414267"]), pa.array(["02aa804e-1"]))
     assert paths.to_pylist() == ["p10/p10000032/s50414267/02aa804e-1.jpg"]
+
+
+def test_the_last_three_parts_of_a_path():
+    paths = ["files/p10/p10000032/s50414267/a.b.jpg", "p10000032/s50414267/a", "s50414267/a", "a", "", None]
+    found = zip(*(part.to_pylist() for part in path_parts(pa.chunked_array([paths[:2], paths[2:]]))), strict=True)
+    ends = [("p10000032", "s50414267", "a.b.jpg"), ("p10000032", "s50414267", "a"), ("", "s50414267", "a")]
+    assert list(found) == [*ends, ("", "", "a"), ("", "", ""), ("", "", "")]
+
+
+def test_keys_are_a_letter_and_eight_digits():
+    texts = pa.array(["s50414267", "50414267", "s5041426", "s504142670", "p50414267", "s5041426x", "s١٢٣٤", "s", ""])
+    assert are_keys(texts, "s").to_pylist() == [True, *[False] * 8]

@@ -1,4 +1,5 @@
 import csv
+import json
 
 import pytest
 
@@ -61,6 +62,37 @@ def test_the_newer_release_is_preferred_and_a_version_folder_is_found(tmp_path, 
     (tmp_path / "download" / "1.1.0").mkdir(parents=True)
     (tmp_path / FILE).rename(tmp_path / "download" / "1.1.0" / FILE)
     assert read(tmp_path / "download")
+
+
+def test_the_coco_file_alone_gives_the_same_boxes(root):
+    before = read(root)
+    (root / FILE).unlink()
+    found = read(root)
+    assert found[2]["origin"] == f"{FILE.removesuffix('csv')}json:3"
+    # Which release the split is of, the COCO file does not say.
+    changed = {"origin": None, "release_split": None}
+    assert [row | changed for row in found] == [row | changed for row in before]
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("annotations", {"image_id": 0}, r"json: annotation 3 has image 0 and category \d; expected ids"),
+        ("annotations", {"bbox": [1, 2, 3]}, r"json:1: .*annotations\[2\].bbox.*; expected COCO's images"),
+        ("annotations", {"bbox": [1, 2, 0, 3]}, "json: annotation 3: w is 0.0; every box needs its w"),
+        ("annotations", {"label_text": " "}, "json: annotation 3: label_text is None"),
+        ("images", {"path": "a.jpg"}, r"json: annotation \d+: path 'a.jpg'; expected files/"),
+        ("images", {"width": "wide"}, r"json:1: .*images\[2\].width"),
+    ],
+)
+def test_a_faulty_coco_file_is_refused(root, part, change, message):
+    (root / FILE).unlink()
+    path = root / FILE.replace("csv", "json")
+    content = json.loads(path.read_text())
+    content[part][2].update(change)
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=message):
+        read(root)
 
 
 def test_missing_file_says_where_to_get_it(tmp_path):

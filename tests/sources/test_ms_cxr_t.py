@@ -56,18 +56,37 @@ def test_a_row_per_pair_and_labelled_finding(root):
         assert row["origin"] == f"{PAIRS}:{row['number']}"
 
 
-def test_bare_dicom_ids_give_the_same_paths(root):
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda path: path.split("/")[-1],
+        lambda path: f"{path}.jpg",
+        lambda path: f"files/{path}",
+        lambda path: f"/mimic-cxr-jpg/2.0.0/files/{path}.jpg",
+    ],
+)
+def test_dicom_ids_of_other_forms_give_the_same_paths(root, form):
     before = read(root)["comparisons"]
     for number, row in enumerate(rows_of(root / PAIRS)):
-        cells = {name: row[name].split("/")[-1] for name in ("dicom_id", "previous_dicom_id")}
-        rewrite(root / PAIRS, number, **cells)
+        rewrite(root / PAIRS, number, **{name: form(row[name]) for name in ("dicom_id", "previous_dicom_id")})
     assert read(root)["comparisons"] == before
 
 
 def test_sentences(root):
     written, found = rows_of(root / SENTENCES), read(root)["sentences"]
-    assert [{name: row[name] for name in written[0]} for row in found] == written
-    assert {row["subset"] for row in found} == {None}
+    for number, (row, given) in enumerate(zip(found, written, strict=True), 1):
+        assert {**given, "origin": f"{SENTENCES}:{number}"} == {
+            "subset_name": row["subset"],
+            **{name: row[name] for name in ("sentence_1", "sentence_2", "category", "origin")},
+        }
+
+
+def test_sentences_without_a_subset(root):
+    rows = rows_of(root / SENTENCES)
+    names = ("sentence_1", "sentence_2", "category")
+    with (root / SENTENCES).open("w", newline="") as file:
+        csv.writer(file).writerows([names, *([row[name] for name in names] for row in rows)])
+    assert {row["subset"] for row in read(root)["sentences"]} == {None}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +95,7 @@ def test_sentences(root):
         (PAIRS, {"edema_progression": "better"}, r"csv:3: edema_progression is 'better'; expected improving, stable"),
         (PAIRS, {"study_id": "7"}, "csv:3: study_id is '7'"),
         (PAIRS, {"dicom_id": "p19/p1/s5/a"}, r"csv:3: dicom_id is 'p19/p1/s5/a'; expected p../p\d+/s\d+/<d"),
+        (PAIRS, {"dicom_id": "s50000001/a"}, r"csv:3: dicom_id is 's50000001/a'; expected p../p\d+/s\d+/<d"),
         (PAIRS, {"previous_dicom_id": ""}, "csv:3: previous_dicom_id is None"),
         (SENTENCES, {"category": "neutral"}, "csv:3: category is 'neutral'; expected paraphrase, contradiction"),
         (SENTENCES, {"sentence_2": ""}, "csv:3: sentence_2 is empty"),
