@@ -1,11 +1,13 @@
 """Speed of every reader beside the plain parse of its files, in one run.
 
-    python benchmarks/bench_readers.py [--studies 20000] [--runs 5] [--only openi,siim]
+    python benchmarks/bench_readers.py [--studies N] [--runs 5] [--only openi,siim]
 
 The plain parse is what any reader has to do at least: pyarrow's CSV reader with its own guess of types (and whole
 numbers of SIIM's run lengths and Object-CXR's objects, which it would leave as texts), orjson, lxml, the texts of an
 archive; nothing is made of the result. Both are timed in this process, in turns, on a made-up corpus;
 the ratio is plain parse over reader, medians of processor seconds, so 1 would be as fast as the parse alone.
+Corpora have 20,000 studies, or as many as the release has, or more where files would be below a megabyte or two: what a
+reader does once, whatever the size of the files, would weigh there. ``--studies`` sets one size for all.
 """
 
 from __future__ import annotations
@@ -27,6 +29,12 @@ from pyarrow import csv
 
 from instruct.sources import Files, get_source
 from instruct.synth import SOURCES, write
+
+SIZES = {
+    "chestxray14": 112_120, "siim": 10_675, "openi": 3_955, "rad_restruct": 3_597, "covidx_cxr3": 84_818,
+    "vindr_cxr": 18_000, "vindr_pcxr": 9_125, "object_cxr": 60_000,
+}  # fmt: skip
+"""Studies (or images) of a corpus, where they are not the 20,000 of all others."""
 
 
 def parse(path: Path) -> None:
@@ -101,18 +109,19 @@ def measure(name: str, files: Files, runs: int) -> tuple[float, float]:
 def main() -> None:
     """Measure every source that has a made-up corpus."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=20_000)
+    parser.add_argument("--studies", type=int)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only")
     parser.add_argument("--work", type=Path, default=Path("/tmp/cxr-instruct-bench"))
     options = parser.parse_args()
-    root = options.work / f"readers-{options.studies}"
     names = options.only.split(",") if options.only else list(SOURCES)
     print("| source | files | MB | plain parse s | reader s | plain / reader |")
     print("|:--|--:|--:|--:|--:|--:|")
     for name in names:
+        studies = options.studies or SIZES.get(name, 20_000)
+        root = options.work / f"readers-{studies}"
         if not (root / name).is_dir():
-            write(name, root / name, studies=options.studies, images=False)
+            write(name, root / name, studies=studies, images=False)
         files = get_source(name).find(root / name)
         size = sum(path.stat().st_size for path in files.all()) / 1e6
         plain, read = measure(name, files, options.runs)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-Counts = NDArray[np.int32] | Ints
+Counts = NDArray[np.signedinteger]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -46,8 +46,7 @@ class Runs:
 
     def areas(self) -> Ints:
         """Pixels of each mask; shape (masks,)."""
-        covered = np.concatenate([[0], np.cumsum(self.counts * self._on)])
-        return np.diff(covered[self.offsets])
+        return _sums(self.counts * self._on, self.offsets)
 
     def boxes(self) -> Floats:
         """Tight box of each mask, x1, y1, x2, y2 as shares of width and height; shape (masks, 4).
@@ -59,7 +58,7 @@ class Runs:
         on = np.flatnonzero(filled)
         before = np.searchsorted(on, self.offsets)
         numbers = np.diff(before)
-        end = np.cumsum(self.counts)[on]
+        end = np.cumsum(self.counts, dtype=np.int64)[on]
         end -= np.repeat(np.arange(len(self)) * (self.height * self.width), numbers)
         last = end.astype(np.int32) - 1
         first = last + 1 - self.counts[on].astype(np.int32)
@@ -87,8 +86,7 @@ class Runs:
             at = (self.offsets[:-1] + place)[np.diff(self.offsets) > place]
             values[at] = counts[at]
         whole, lengths = _letters(values)
-        ends = np.cumsum(lengths, dtype=np.int64)
-        cuts = np.concatenate([[0], ends])[self.offsets].tolist()
+        cuts = [0, *np.cumsum(_sums(lengths, self.offsets)).tolist()]
         return [whole[first:last] for first, last in pairwise(cuts)]
 
     def mask(self, index: int) -> Mask:
@@ -185,7 +183,7 @@ def runs_of_gaps(values: Counts, offsets: Ints, height: int, width: int) -> Runs
         ValueError: a gap without a length, a negative number, or runs beyond the image; ``args[1]`` is the mask.
     """
     numbers = np.diff(offsets)
-    rest = height * width - np.diff(np.concatenate([[0], np.cumsum(values)])[offsets])
+    rest = height * width - _sums(values, offsets)
     negative = np.zeros(len(numbers), bool)
     negative[np.searchsorted(offsets, np.flatnonzero(values < 0), side="right") - 1] = True
     for wrong, why in (
@@ -218,7 +216,7 @@ def union(runs: Runs, masks: Iterable[int] | None = None) -> Runs:
     chosen = range(len(runs)) if masks is None else masks
     starts, ends = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for index in chosen:
-        bounds = np.cumsum(runs.counts[runs.offsets[index] : runs.offsets[index + 1]])
+        bounds = np.cumsum(runs.counts[runs.offsets[index] : runs.offsets[index + 1]], dtype=np.int64)
         starts.append(bounds[0::2][: len(bounds) // 2])
         ends.append(bounds[1::2])
     at = np.concatenate([*starts, *ends])
@@ -259,6 +257,15 @@ def _counts(pixels: Mask) -> Ints:
     return np.concatenate([[0], counts]) if len(pixels) and pixels[0] else counts
 
 
+def _sums(values: Counts | NDArray[np.uint8], offsets: Ints) -> Ints:
+    """Sum of the values of each mask."""
+    sums = np.zeros(len(offsets) - 1, np.int64)
+    filled = np.flatnonzero(np.diff(offsets))
+    if len(filled):
+        sums[filled] = np.add.reduceat(values, offsets[filled], dtype=np.int64)
+    return sums
+
+
 def _offsets(lengths: Sequence[int]) -> Ints:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
@@ -287,7 +294,7 @@ def _merged(runs: Runs) -> Runs:
     if not zero.any():
         return runs
     odd = np.unique(np.searchsorted(runs.offsets, np.flatnonzero(zero), side="right") - 1)
-    parts = [runs.counts[runs.offsets[index] : runs.offsets[index + 1]] for index in range(len(runs))]
+    parts: list[Counts] = [runs.counts[runs.offsets[index] : runs.offsets[index + 1]] for index in range(len(runs))]
     for index in odd:
         parts[index] = _counts(np.repeat(np.arange(len(parts[index])) % 2 == 1, parts[index]))
     return Runs(np.concatenate(parts), _offsets([len(part) for part in parts]), runs.height, runs.width)

@@ -49,20 +49,19 @@ def split_images(
 
 
 def _official(train_val: Path, test: Path, path: Path, names: pa.Array, patients: Ints) -> Ints:
-    listed = np.zeros((2, len(names)), bool)
-    for row, file in zip(listed, (train_val, test), strict=True):
-        images = read_csv(file, {"image": _text}, header=False)["image"]
-        row[_places_of(images, names)] = True
+    lists = [read_csv(file, {"image": _text}, header=False)["image"] for file in (train_val, test)]
+    every = pa.chunked_array([chunk for images in lists for chunk in images.chunks], _text).combine_chunks()
+    places = np.asarray(pc.fill_null(pc.index_in(names, value_set=every), -1))
+    listed = np.stack([(places >= 0) & (places < len(lists[0])), places >= len(lists[0])])
+    if len(every) > len(names) or np.bincount(places + 1, minlength=1)[1:].max(initial=0) > 1 or (places < 0).any():
+        # Not each name once: which lists hold which names takes longer.
+        for row, images in zip(listed, lists, strict=True):
+            row[:] = np.asarray(pc.is_in(names, value_set=images))
     refuse(path, names, pa.array(listed.all(axis=0)), f"stands both in {train_val.name} and in {test.name}")
     _refuse_unlisted(path, names, ~listed.any(axis=0), f"{train_val.name} or {test.name}")
     codes = np.where(listed[1], 2, 0)
     codes[listed[0] & np.isin(patients, _val_patients(patients[listed[0]], len(names)))] = 1
     return codes
-
-
-def _places_of(wanted: pa.ChunkedArray, names: pa.Array) -> Ints:
-    """Row of each wanted name; those that are in no row are passed over."""
-    return np.asarray(pc.index_in(wanted, value_set=names).drop_null())
 
 
 def _refuse_unlisted(path: Path, names: pa.Array, unlisted: Any, where: str) -> None:

@@ -120,7 +120,7 @@ def read_vindr(
     parts = [_annotations(files, split, name, reader, spelt) for split, name in annotations.items() if files[name]]
     drawn = pa.concat_tables(parts).combine_chunks()
     codes = np.asarray(drawn["image_id"].combine_chunks().dictionary_encode().indices)
-    images = drawn.take(pa.array(first_rows(codes)))
+    images = drawn.select(["image_id", "split", "origin"]).take(pa.array(first_rows(codes)))
     _refuse_two_splits(drawn, images, codes)
     files_of = pc.binary_join_element_wise(images["split"], images["image_id"], "/")
     names = pc.binary_join_element_wise(files_of, "dicom", ".")
@@ -146,7 +146,7 @@ def read_vindr(
     return {
         "images": pa.table(columns, schema=IMAGES.schema),
         "annotations": drawn,
-        "boxes": _boxes(drawn.take(pa.array(leaders)), merged, sizes[codes[leaders]]),
+        "boxes": _boxes(drawn.drop_columns(["box"]).take(pa.array(leaders)), merged, sizes[codes[leaders]]),
         "image_labels": pa.concat_tables([LABELS.schema.empty_table(), *told]).combine_chunks(),
     }
 
@@ -224,12 +224,12 @@ def _boxes(leaders: pa.Table, merged: Merged, sizes: NDArray[np.int32]) -> pa.Ta
 def _labels(files: Files, split: str, name: str, reader: str) -> pa.Table:
     path = files[name][0]
     names = [column for column in csv_columns(path) if column not in ("image_id", reader)]
-    marks = read_csv(path, {"image_id": _text, **dict.fromkeys(names, pa.int8())}, optional={reader: _text})
-    marked = np.stack([pc.fill_null(marks[column], -1).to_numpy() for column in names]).T
-    wrong = ((marked != 0) & (marked != 1)).any(axis=1)
+    marks = read_csv(path, {"image_id": _text, **dict.fromkeys(names, pa.float64())}, optional={reader: _text})
+    marked = np.stack([marks[column].to_numpy() for column in names], axis=1)
+    positive = marked == 1
+    wrong = (~positive & (marked != 0)).any(axis=1)
     if wrong.any():
         raise DataError(f"{path}:{int(np.flatnonzero(wrong)[0]) + 2}: labels must be 0 or 1")
-    positive = np.ascontiguousarray(marked == 1)
     offsets = np.concatenate([[0], np.cumsum(positive.sum(axis=1))]).astype(np.int32)
     labels = pa.array(names, _text).take(pa.array(np.nonzero(positive)[1]))
     columns = [

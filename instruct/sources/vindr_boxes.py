@@ -44,10 +44,13 @@ def merge_boxes(corners: Floats, group: Ints) -> Merged:
     while len(left):
         place += 1
         start = np.flatnonzero(np.diff(group[left], prepend=-1))
-        leader = np.repeat(left[start], np.diff(np.append(start, len(left))))
-        taken = (_overlap(corners[left], corners[leader]) > OVERLAP) | (left == leader)
+        taken = np.zeros(len(left), bool)
+        taken[start] = True
+        later = np.flatnonzero(~taken)
+        leader = left[np.maximum.accumulate(np.where(taken, np.arange(len(left)), 0))[later]]
+        taken[later] = _overlap(corners[left[later]], corners[leader]) > OVERLAP
         inside = left[taken]
-        at = np.flatnonzero(np.diff(group[inside], prepend=-1))
+        at = np.searchsorted(np.flatnonzero(taken), start)
         low = np.minimum.reduceat(corners[inside, :2], at)
         high = np.maximum.reduceat(corners[inside, 2:], at)
         numbers = np.diff(np.append(at, len(inside)))
