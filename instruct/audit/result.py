@@ -53,10 +53,18 @@ class Finding:
             "text": f"with a report like one of {other}",
             "pixels": f"with the picture of one of {other}",
         }.get(self.check, f"also in {other}")
-        noun = {"patient": "patients", "image": "images", "pixels": "images"}.get(self.check, "studies")
         shown = self.examples[0] if self.examples else ""
         first = " = ".join(shown["keys"]) if isinstance(shown, dict) else shown
-        return f"{self.dataset} {self.split}: {self.count:,} {noun} {said}; first: {first}"
+        return f"{self.dataset} {self.split}: {number(self.count, self.check)} {said}; first: {first}"
+
+
+_NOUNS = {"patient": ("patient", "patients"), "image": ("image", "images"), "pixels": ("image", "images")}
+
+
+def number(count: int, check: str) -> str:
+    """How many of what a check names: ``1 patient``, ``1,200 studies``."""
+    one, many = _NOUNS.get(check, ("study", "studies"))
+    return f"{count:,} {one if count == 1 else many}"
 
 
 @dataclass(frozen=True)
@@ -108,9 +116,20 @@ class AuditResult:
 FOLLOW, DROP = "follow_upstream", "drop_leaks"
 
 
-def recipe_line(fix: Mapping[str, Any]) -> str:
-    """A fix as a recipe has it: ``splits: {"RSNA": "follow_upstream"}``."""
-    return "; ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fix.items())
+def recipe_line(fix: Mapping[str, Any], most: int | None = None) -> str:
+    """A fix as a recipe has it: ``splits: {"RSNA": "follow_upstream"}``.
+
+    Args:
+        fix: key of a recipe to its value.
+        most: of more keys to leave out than these, only the number is told.
+    """
+
+    def told(value: Any) -> str:
+        if most is not None and isinstance(value, list) and len(value) > most:
+            return f"{len(value):,} keys, under fix in audit.json"
+        return json.dumps(value, ensure_ascii=False)
+
+    return "; ".join(f"{key}: {told(value)}" for key, value in fix.items())
 
 
 def build_digest(manifest: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ import click
 from instruct.cli import options
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from instruct.audit.result import AuditResult, Finding
 
 
@@ -53,59 +55,95 @@ def command(folder: Path, images: bool, no_texts: bool, all_keys: bool, workers:
         click.get_current_context().exit(DataError.exit_code)
 
 
-_KINDS = {"patient": "patients", "study": "studies", "image": "images", "text": "texts", "pixels": "pictures"}
+# Of more keys to leave out than these, a line tells the number.
+_KEYS = 8
 
 
 def _show(result: AuditResult) -> None:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     from instruct.audit.result import recipe_line
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+    def line(*parts: str | tuple[str, str]) -> None:
+        console.print(Text.assemble(*parts), soft_wrap=True)
+
+    _draw_matrix(result, console)
+    for fix, found in _by_fix(result.findings):
+        line(("recipe: ", "dim"), (recipe_line(fix, _KEYS), "cyan"))
+        for leak in found:
+            line("  ", ("leak: ", "red"), leak)
+        line()
+    for item in result.accepted:
+        line(("accepted: ", "yellow"), str(item))
+        line(f"  {item.accepted}")
+    for reason, count in result.left_out.items():
+        line(f"not looked at: {count:,} images: {reason}")
+    leaks, accepted = len(result.findings), len(result.accepted)
+    line((f"{leaks:,} leak{'s' * (leaks != 1)}", "bold red" if leaks else "bold green"), f", {accepted:,} accepted.")
+    line(f"Looked for: {', '.join(result.checks)}.")
+    if result.fix:
+        line("All leaks, recipe: ", (recipe_line(result.fix, _KEYS), "cyan"))
+
+
+def _draw_matrix(result: AuditResult, console: Console) -> None:
+    """What the datasets of leaks share: a line for each kind of key."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     splits = ("train", "val", "test")
     leaky = {(item.dataset, item.other) for item in (*result.findings, *result.accepted)}
-    rows = [row for row in result.matrix if {(row["first"], row["second"]), (row["second"], row["first"])} & leaky]
-    if rows:
-        title = "Keys that two datasets share, by their splits; in two splits they leak"
-        heads = (f"{one}\n{two}" for one in splits for two in splits)
-        table = Table("", "", *heads, box=box.SIMPLE, title=title, title_justify="left")
-        for column in table.columns[2:]:
-            column.justify = "right"
+    pairs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in result.matrix:
+        if {(row["first"], row["second"]), (row["second"], row["first"])} & leaky:
+            pairs.setdefault((row["first"], row["second"]), []).append(row)
+    if not pairs:
+        return
+    title = Text("What two datasets share, by their splits; in two splits it leaks", "bold")
+    table = Table("datasets", "", box=box.SIMPLE, title=title, title_justify="left", header_style="cyan")
+    for one in splits:
+        for two in splits:
+            table.add_column(f"{one}\n{two}", justify="right")
+    for (first, second), rows in pairs.items():
+        names = Text(first if first == second else f"{first}\n{second}")
+        kinds, columns = [], [Text() for _ in range(len(splits) ** 2)]
         for row in rows:
+            kinds.append(_KINDS[row["kind"]])
             cells = [(one != two, row["shared"][one][two]) for one in splits for two in splits]
-            shown = [f"[red]{number:,}[/]" if apart and number else f"{number:,}" for apart, number in cells]
-            table.add_row(f"{row['first']}\n{row['second']}", _KINDS[row["kind"]], *shown)
-        console.print(table)
-    for colour, word, items in (("red", "leak", result.findings), ("yellow", "accepted", result.accepted)):
-        for line, fix, reason in _lines(items):
-            console.print(f"{word}: {line}", style=colour, markup=False, soft_wrap=True)
-            console.print(f"  {reason or 'recipe: ' + recipe_line(fix)}", markup=False, soft_wrap=True)
-    for reason, number in result.left_out.items():
-        console.print(f"not looked at: {number:,} images: {reason}", markup=False, soft_wrap=True)
-    console.print(f"{len(result.findings):,} leaks, {len(result.accepted):,} accepted.", markup=False, soft_wrap=True)
-    console.print(f"Looked for: {', '.join(result.checks)}.", markup=False, soft_wrap=True)
-    if result.fix:
-        console.print(f"All leaks, recipe: {recipe_line(result.fix)}", markup=False, soft_wrap=True)
+            for column, (apart, count) in zip(columns, cells, strict=True):
+                style = "dim" if not count else "red" if apart and row["kind"] != "text" else ""
+                column.append(f"{count:,}\n", style)
+        for column in columns:
+            column.rstrip()
+        table.add_row(names, "\n".join(kinds), *columns)
+    console.print(table)
 
 
-def _lines(items: list[Finding]) -> list[tuple[str, dict[str, Any], str]]:
-    """A line for each pair of groups: patients, studies and images that they share are one leak seen three times."""
+_KINDS = {"patient": "patients", "study": "studies", "image": "images", "text": "same texts"}
+
+
+def _by_fix(items: list[Finding]) -> list[tuple[dict[str, Any], list[str]]]:
+    """Findings as lines, those that one line of a recipe mends together.
+
+    Patients, studies and images that two groups share are one leak seen three times.
+    """
+    from instruct.audit.result import number
     from instruct.audit.shards import KINDS
 
-    lines: dict[tuple[str, ...], list[Finding]] = {}
+    same: dict[tuple[str, ...], list[Finding]] = {}
     for item in items:
         kind = "key" if item.check in KINDS else item.check
-        lines.setdefault((kind, item.dataset, item.split, item.other, item.other_split, item.accepted), []).append(item)
-    shown = []
-    for found in lines.values():
-        last = found[-1]
-        if len(found) == 1:
-            text = str(last)
-        else:
-            numbers = ", ".join(f"{item.count:,} {_KINDS[item.check]}" for item in found)
-            first = f"first: {last.examples[0]}"
-            text = f"{last.dataset} {last.split}: {numbers} also in {last.other} {last.other_split}; {first}"
-        shown.append((text, last.fix, last.accepted))
-    return shown
+        same.setdefault((kind, item.dataset, item.split, item.other, item.other_split), []).append(item)
+    by_fix: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for found in same.values():
+        shown = next((item for item in found if item.check == "study"), found[-1])
+        text = str(shown)
+        if len(found) > 1:
+            numbers = ", ".join(number(item.count, item.check) for item in found)
+            other = f"{shown.other} {shown.other_split}"
+            text = f"{shown.dataset} {shown.split}: {numbers} also in {other}; first: {shown.examples[0]}"
+        by_fix.setdefault(json.dumps(shown.fix, sort_keys=True), (shown.fix, []))[1].append(text)
+    return list(by_fix.values())

@@ -26,10 +26,10 @@ def audit_markdown(folder: Path, manifest: Mapping[str, Any]) -> Markdown:
     if found["build"] != build_digest(manifest):
         return Markdown("Not audited since it was built anew: run `cxr-instruct audit OUT` again.")
     leaks, accepted = found["findings"], found["accepted"]
-    said = f"{len(leaks):,} leaks between splits" if leaks else "No leak between splits"
+    said = f"{len(leaks):,} leak{'s' * (len(leaks) != 1)} between splits" if leaks else "No leak between splits"
     parts = [f"{said}, {len(accepted):,} accepted with a reason. Looked for: {', '.join(found['checks'])}."]
     if leaks:
-        rows = [[*_cells(item), recipe_line(item["fix"])] for item in leaks]
+        rows = [[*_cells(item), recipe_line(item["fix"], 0)] for item in leaks]
         parts.append(_table("Leaks", "what the recipe can do", rows))
     if accepted:
         parts.append(_table("Accepted", "reason", [[*_cells(item), item["accepted"]] for item in accepted]))
@@ -39,8 +39,9 @@ def audit_markdown(folder: Path, manifest: Mapping[str, Any]) -> Markdown:
         if any(row["shared"][one][two] for one, two in _APART)
     ]
     if shared:
-        heads = ["dataset", "and", "keys", *(f"{one} and {two}" for one, two in _APART)]
-        parts.append(Table("Shared", heads, shared, "Keys that two datasets share in two splits.").markdown())
+        heads = ["dataset", "and", "shared", *(f"{one} and {two}" for one, two in _APART)]
+        note = "What two datasets share in two splits: keys, and report texts word for word, stock phrases included."
+        parts.append(Table("Shared", heads, shared, note).markdown())
     for reason, number in found["left_out"].items():
         parts.append(f"Not looked at: {number:,} images, {reason}.")
     return Markdown("\n\n".join(parts))
@@ -73,5 +74,5 @@ def require_clean(folder: Path, manifest: Mapping[str, Any]) -> None:
     if found["findings"]:
         raise DataError(
             f"{folder}: the audit found {len(found['findings']):,} leaks between splits; mend them with the recipe"
-            f" ({recipe_line(found['fix'])}), or accept them there with a written reason, and build again"
+            f" ({recipe_line(found['fix'], 10)}), or accept them there with a written reason, and build again"
         )

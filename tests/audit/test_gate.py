@@ -84,13 +84,13 @@ def test_what_people_see(data: Path, tmp_path: Path) -> None:
     run(tmp_path, data)
     done = run_cli("audit", tmp_path / "out", check=4)
     assert "\x1b[" not in done.stdout  # no colours in a pipe
-    assert "Keys that two datasets share, by their splits; in two splits they leak" in done.stdout
+    assert "What two datasets share, by their splits; in two splits it leaks" in done.stdout
     assert 'recipe: splits: {"Rad-Restruct": "follow_upstream"}' in done.stdout
     assert "Looked for: protected, patient, study, image, text." in done.stdout
     (line,) = [
         line
         for line in done.stdout.splitlines()
-        if line.startswith("leak: Rad-Restruct train: ") and " also in " in line
+        if line.startswith("  leak: Rad-Restruct train: ") and " also in " in line
     ]
     assert " patients, " in line and " studies, " in line and " images also in OpenI test; first: openi/CXR" in line
 

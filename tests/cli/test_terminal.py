@@ -51,10 +51,10 @@ def on_a_terminal(*arguments: str, **environment: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("counts",), ["Count table", "[Findings Generation] [REX-Gradient]", "images (train)"]),
+        (("counts",), ["Count table", "[Findings Generation] [REX-Gradient]", "(train)"]),
         (("stats", "--plots", "none"), ["Age and sex", "ReXGradient-160K, Table 1", "238,968"]),
         (("show", "--task", ROW, "--split", "test"), ["[Findings Generation] [REX-Gradient] test: ", "assistant", "╭"]),
-        (("audit",), ["0 leaks, 0 accepted."]),
+        (("audit",), ["0 leaks", "0 accepted.", "Looked for: "]),
     ],
 )
 def test_a_terminal_gets_tables(built: Path, arguments: tuple[str, ...], expected: list[str]) -> None:
@@ -63,8 +63,14 @@ def test_a_terminal_gets_tables(built: Path, arguments: tuple[str, ...], expecte
     for part in expected:
         assert part in text
     assert "|:--" not in text
-    if command != "audit":
-        assert "\x1b[" in text
+    assert "\x1b[" in text
+
+
+def test_the_count_table_fits_a_laptop(built: Path) -> None:
+    """Heads of numbers are broken rather than the names of rows."""
+    lines = on_a_terminal("counts", str(built), COLUMNS="150", NO_COLOR="1").splitlines()
+    (row,) = [line for line in lines if "[Progression Impression Generation] [REX-Gradient]" in line]
+    assert len(row.split("]")[-1].split()) == 9 and max(map(len, lines)) <= 150
 
 
 def test_who_wants_no_colours_gets_none(built: Path) -> None:

@@ -425,9 +425,12 @@ def test_the_card_tells_what_the_audit_found(tmp_path: Path) -> None:
     shared["train"]["test"] = 1234
     matrix = [{"first": "Toy", "second": "Far", "kind": "study", "shared": shared}]
     text = audited(tmp_path, findings=[leak], accepted=[leak | {"accepted": "they | agree"}], matrix=matrix)
-    assert "1 leaks between splits, 1 accepted with a reason." in text
+    assert "1 leak between splits, 1 accepted with a reason." in text
     assert '| study | Toy train | Far\\| test | 1,234 | splits: {"Toy": "drop\\_leaks"} |' in text
     assert "| study | Toy train | Far\\| test | 1,234 | they \\| agree |" in text
     assert "| Toy | Far | study | 0 | 1,234 | 0 | 0 | 0 | 0 |" in text
     assert "secret" not in text
+    named = leak | {"check": "text", "fix": {"leave_out": ["toy/secret", "toy/secret2"]}}
+    text = audited(tmp_path, findings=[named])
+    assert "secret" not in text and "leave\\_out: 2 keys, under fix in audit.json" in text
     assert "Not looked at: 3 images, missing" in audited(tmp_path, left_out={"missing": 3})
