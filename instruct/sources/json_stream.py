@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 
 from instruct.errors import DataError
 from instruct.sources.files import loads_with_nan
@@ -24,7 +25,7 @@ _PIECE = 4 << 20
 # Bytes at the end of a piece among which its last whole member is looked for first.
 _TAIL = 64 << 10
 
-_Part = TypeVar("_Part")
+_Parsed = TypeVar("_Parsed")
 _Record = TypeVar("_Record")
 
 
@@ -46,7 +47,7 @@ def iter_members(path: Path, mark: bytes, record: type[_Record], piece: int = _P
             caller has to look for those of different parts).
     """
     decoder = msgspec.json.Decoder(dict[str, record])  # type: ignore[valid-type]
-    yield from _pieces(path, piece, _OBJECT, lambda part, offset: _parse(path, part, offset, mark, decoder, record))
+    yield from _pieces(path, piece, _OBJECT, lambda part: _parse(path, part, mark, decoder, record))
 
 
 def iter_items(path: Path, piece: int = _PIECE) -> Iterator[list[dict[str, Any]]]:
@@ -62,56 +63,92 @@ def iter_items(path: Path, piece: int = _PIECE) -> Iterator[list[dict[str, Any]]
     Raises:
         DataError: not a JSON list of objects, cut off or malformed.
     """
-    yield from _pieces(path, piece, _LIST, lambda part, offset: _parse_items(path, part, offset))
+    yield from _pieces(path, piece, _LIST, lambda part: _parse_items(path, part))
 
 
 @dataclass(frozen=True)
 class _Outer:
     """The outer value of a file: its brackets, where its next part may begin, and what it is called."""
 
-    opening: bytes
-    closing: bytes
+    opening: str
+    closing: str
     next_part: re.Pattern[bytes]
     name: str
 
 
-_OBJECT = _Outer(b"{", b"}", re.compile(rb'\}\s*,\s*(?=")'), "a JSON object; expected {study key: record, ...}")
-_LIST = _Outer(b"[", b"]", re.compile(rb"\}\s*,\s*(?=\{)"), "a JSON list; expected [record, ...]")
+_OBJECT = _Outer("{", "}", re.compile(rb'\}\s*,\s*(?=")'), "a JSON object; expected {study key: record, ...}")
+_LIST = _Outer("[", "]", re.compile(rb"\}\s*,\s*(?=\{)"), "a JSON list; expected [record, ...]")
 
 
-def _pieces(path: Path, piece: int, outer: _Outer, parse: Callable[[bytes, int], _Part]) -> Iterator[_Part]:
-    done = 0  # bytes of the file before `rest`
-    rest = b""
+@dataclass
+class _Part:
+    """A part of the outer value, as a whole value of its own.
+
+    Attributes:
+        data: its text, brackets included, at the front of a buffer.
+        end: length of the text.
+        offset: place in the file of its second byte.
+    """
+
+    data: bytearray
+    end: int
+    offset: int
+
+    @property
+    def text(self) -> bytes:
+        """A copy of the text."""
+        return bytes(memoryview(self.data)[: self.end])
+
+
+def _pieces(path: Path, piece: int, outer: _Outer, parse: Callable[[_Part], _Parsed]) -> Iterator[_Parsed]:
+    # What is read and not yet parsed, after a byte for the opening bracket. Parts are parsed where they are: with the
+    # bracket before them, and the closing one in the place of the comma after them.
+    data, held = bytearray(1 + 2 * piece), 1
+    data[0] = ord(outer.opening)
+    done = 0  # place in the file of the second byte
     started = False
-    with path.open("rb") as file:
-        while block := file.read(piece):
-            rest += block
+    with path.open("rb", buffering=0) as file:
+        while read := file.readinto(memoryview(data)[held : held + piece]):
+            held += read
             if not started:
-                opening = len(rest) - len(rest.lstrip())
-                if rest[opening : opening + 1] != outer.opening:
+                done = held - len(data[1:held].lstrip())
+                if data[done:held][:1] != outer.opening.encode():
                     raise DataError(f"{path}:1: not {outer.name}")
-                rest, done, started = rest[opening + 1 :], opening + 1, True
-            for end in _last_first(outer.next_part, rest):
+                held = _forget(data, done + 1, held)
+                started = True
+            for match in _last_first(outer.next_part, data, held):
+                comma, after = match.start() + 1, match.end()
+                was, data[comma] = data[comma], ord(outer.closing)
                 try:
-                    part = parse(rest[: end.start() + 1], done)
+                    parsed = parse(_Part(data, comma + 1, done))
                 except _CutOff:
+                    data[comma] = was
                     continue
-                yield part
-                rest, done = rest[end.end() :], done + end.end()
+                yield parsed
+                held = _forget(data, after, held)
+                done += after - 1
                 break
-        last = rest.rstrip()
-        if not started or not last.endswith(outer.closing):
-            raise DataError(f"{_place(path, done + len(last))}: the file ends in the middle of a record; get it again")
-        if last[:-1].strip():
-            yield parse(last[:-1], done)
+            if len(data) < held + piece:
+                data = data[:held] + bytes(held + piece)
+    last = data[1:held].rstrip()
+    if not started or not last.endswith(outer.closing.encode()):
+        raise DataError(f"{_place(path, done + len(last))}: the file ends in the middle of a record; get it again")
+    if last[:-1].strip():
+        yield parse(_Part(data, 1 + len(last), done))
 
 
-def _last_first(pattern: re.Pattern[bytes], text: bytes) -> Iterator[re.Match[bytes]]:
-    """Matches of a pattern in a text, from the last to the first; first in the tail alone, where most often one is."""
-    tail, end = _TAIL, len(text)
+def _forget(data: bytearray, start: int, held: int) -> int:
+    """Move what is held from ``start`` on to the second byte; how much is held then."""
+    data[1 : 1 + held - start] = data[start:held]
+    return 1 + held - start
+
+
+def _last_first(pattern: re.Pattern[bytes], data: bytearray, held: int) -> Iterator[re.Match[bytes]]:
+    """Matches of a pattern, from the last to the first; first in the tail alone, where most often one is."""
+    tail, end = _TAIL, held
     while end > 0:
-        start = max(0, len(text) - tail)
-        yield from reversed([match for match in pattern.finditer(text, start) if match.start() < end])
+        start = max(0, held - tail)
+        yield from reversed([match for match in pattern.finditer(data, start, held) if match.start() < end])
         tail, end = 8 * tail, start
 
 
@@ -120,14 +157,13 @@ class _CutOff(DataError):
 
 
 def _parse(
-    path: Path, part: bytes, offset: int, mark: bytes, decoder: msgspec.json.Decoder[Any], record: type[_Record]
+    path: Path, part: _Part, mark: bytes, decoder: msgspec.json.Decoder[Any], record: type[_Record]
 ) -> dict[str, _Record]:
-    text = b"{" + part + b"}"
-    members = _load(path, text, offset, decoder)
+    members = _load(part, decoder)
     if members is None:
-        members = _convert(path, _parse_slowly(path, text, offset), offset, record)
-    if text.count(mark) != len(members):
-        _explain_count(path, text, offset, mark)
+        members = _convert(path, _parse_slowly(path, part), part.offset, record)
+    if part.data.count(mark, 0, part.end) != len(members):
+        _explain_count(path, part, mark)
     return members  # type: ignore[no-any-return]
 
 
@@ -146,30 +182,32 @@ def _convert(path: Path, members: dict[str, Any], offset: int, kind: type[_Recor
     return records
 
 
-def _parse_items(path: Path, part: bytes, offset: int) -> list[dict[str, Any]]:
-    text = b"[" + part + b"]"
-    items = _load(path, text, offset, _ITEMS)
+def _parse_items(path: Path, part: _Part) -> list[dict[str, Any]]:
+    items = _load(part, _ITEMS)
     if items is None:
-        items = _parse_slowly(path, text, offset)
+        items = _parse_slowly(path, part)
     for item in items:
         if not isinstance(item, dict):
-            raise DataError(f"{_place(path, offset)}: the list holds {type(item).__name__}; expected [record, ...]")
+            raise DataError(
+                f"{_place(path, part.offset)}: the list holds {type(item).__name__}; expected [record, ...]"
+            )
     return items  # type: ignore[no-any-return]
 
 
 _ITEMS = msgspec.json.Decoder(list[dict[str, Any]])
 
 
-def _load(path: Path, text: bytes, offset: int, decoder: msgspec.json.Decoder[Any]) -> Any:
+def _load(part: _Part, decoder: msgspec.json.Decoder[Any]) -> Any:
     """The value of a text; None where it must be read slowly, to be understood or to say what is wrong with it."""
-    # The usual form of a bare NaN. Inside a text its quote would be escaped; then, as for every rarer form, the
+    # Inside a text the quote of the usual form of a bare NaN would be escaped; then, as for every rarer form, the
     # standard library's parser, which knows NaN, has to read the piece.
-    readable = text if b'\\": NaN' in text else text.replace(b'": NaN', b'": null')
+    if part.data.find(b'\\": NaN', 0, part.end) < 0:
+        _null_for_nan(part)
     # The cycle collector would walk the new objects again and again, and they hold no cycles.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return decoder.decode(readable)
+        return decoder.decode(memoryview(part.data)[: part.end])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     finally:
@@ -177,20 +215,34 @@ def _load(path: Path, text: bytes, offset: int, decoder: msgspec.json.Decoder[An
             gc.enable()
 
 
-def _parse_slowly(path: Path, text: bytes, offset: int) -> Any:
+def _null_for_nan(part: _Part) -> None:
+    """Write ``":null`` over every ``": NaN``, which is as long."""
+    text = np.frombuffer(part.data, np.uint8, part.end)
+    at = np.flatnonzero(text == ord("N"))
+    at = at[(at > len(_NAN_AFTER)) & (at < part.end - len("aN"))]
+    for place, byte in zip(range(-len(_NAN_AFTER), len("NaN")), _NAN_AFTER + b"NaN", strict=True):
+        at = at[text[at + place] == byte]
+    for place, byte in enumerate(b"null", -1):
+        text[at + place] = byte
+
+
+_NAN_AFTER = b'": '
+
+
+def _parse_slowly(path: Path, part: _Part) -> Any:
     """The same with the standard library, which reads a NaN wherever it stands and says where a fault is."""
     try:
-        return loads_with_nan(text)
+        return loads_with_nan(part.text)
     except UnicodeDecodeError as fault:
-        raise DataError(f"{_place(path, offset + fault.start - 1)}: not UTF-8 text") from None
+        raise DataError(f"{_place(path, part.offset + fault.start - 1)}: not UTF-8 text") from None
     except json.JSONDecodeError as fault:
         place = len(fault.doc[: fault.pos].encode())
         at_end = not fault.doc[fault.pos :].strip().strip("]}") or "Unterminated string" in fault.msg
         kind = _CutOff if at_end else DataError
-        raise kind(f"{_place(path, offset + place - 1)}: malformed JSON: {fault.msg}") from None
+        raise kind(f"{_place(path, part.offset + place - 1)}: malformed JSON: {fault.msg}") from None
 
 
-def _explain_count(path: Path, text: bytes, offset: int, mark: bytes) -> None:
+def _explain_count(path: Path, part: _Part, mark: bytes) -> None:
     """Say why a piece does not hold its mark once a member: a key that stands twice, or a record without it."""
     pairs: list[tuple[str, Any]] = []
 
@@ -198,14 +250,14 @@ def _explain_count(path: Path, text: bytes, offset: int, mark: bytes) -> None:
         pairs[:] = members  # the outermost object comes last
         return dict(members)
 
-    json.loads(text, object_pairs_hook=keep, parse_constant=lambda _: None)
+    json.loads(part.text, object_pairs_hook=keep, parse_constant=lambda _: None)
     seen: set[str] = set()
     for key, record in pairs:
         if key in seen:
-            raise DataError(f"{_place(path, offset)}: two records have the key {key!r}")
+            raise DataError(f"{_place(path, part.offset)}: two records have the key {key!r}")
         seen.add(key)
         if mark.decode().strip('"') not in record:
-            raise DataError(f"{_place(path, offset)}: record {key!r} has no field {mark.decode()}")
+            raise DataError(f"{_place(path, part.offset)}: record {key!r} has no field {mark.decode()}")
 
 
 def _place(path: Path, offset: int) -> str:

@@ -6,16 +6,16 @@ Layout and statistics: the dataset card ``rajpurkarlab/ReXGradient-160K`` and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
-from operator import attrgetter
-from typing import Literal
+from itertools import chain, repeat
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import astuple
 from pydantic import Field
 
 from instruct.errors import DataError
@@ -41,6 +41,7 @@ _OTHER_VIEW_RANK = 5
 _MISSING = pa.array(["", "none", "none.", "n/a", "unknown", "nan"])
 _LONGEST_MISSING = 7
 _NO_TEXT = pa.scalar(None, pa.string())
+_SEXES = pa.array(["M", "F"])
 _YEARS_PER_UNIT = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _IMAGE_PREFIX = "../deid_png/"
 
@@ -146,26 +147,27 @@ class _Record(msgspec.Struct, gc=False):
 def _batch(
     members: Mapping[str, _Record], split: str, origin: str, number: int, options: RexGradientOptions
 ) -> pa.RecordBatch:
+    rows = zip(*map(astuple, members.values()), strict=True) if members else repeat(())
+    held: dict[str, Sequence[Any]] = dict(zip(_Record.__struct_fields__, rows, strict=False))
+
     def texts(field: str) -> pa.Array:
-        return pa.array(list(map(attrgetter(field), members.values())), _text)
+        return pa.array(held[field], _text)
 
     def numbers(field: str) -> pa.Array:
-        values = map(attrgetter(field), members.values())
-        return _present(
-            pa.array([value if value is None or type(value) is str else str(value) for value in values], _text)
-        )
+        values = [value if value is None or type(value) is str else str(value) for value in held[field]]
+        return _present(pa.array(values, _text))
 
-    images, view_of_image, key_image, key_view = _images(members, options)
+    images, view_of_image, key_image, key_view = _images(members, held["ImagePath"], held["ImageViewPosition"], options)
     count, sex = len(members), texts("PatientSex")
     columns = [
         pa.array(members, _text, size=count),
         pa.repeat(pa.scalar(split), count),
         texts("PatientID"),
         _dates(members, numbers("StudyDate")),
-        pc.if_else(pc.is_in(sex, value_set=pa.array(["M", "F"])), sex, _NO_TEXT),
+        pc.if_else(pc.is_in(sex, value_set=_SEXES), sex, _NO_TEXT),
         _ages(_present(texts("PatientAge"))),
         _present(texts("EthnicGroup")),
-        pa.array([_number(weight) for weight in numbers("PatientWeight").to_pylist()], pa.float64()),
+        pa.array(map(_number, numbers("PatientWeight").to_pylist()), pa.float64(), size=count),
         *(
             _present(texts(field))
             for field in ("InstitutionName", "Manufacturer", "Indication", "Comparison", "Findings", "Impression")
@@ -189,26 +191,33 @@ def _present(texts: pa.Array) -> pa.Array:
 
 
 def _images(
-    members: Mapping[str, _Record], options: RexGradientOptions
+    keys: Iterable[str],
+    paths: Sequence[list[str]],
+    views: Sequence[list[str | None]],
+    options: RexGradientOptions,
 ) -> tuple[pa.ListArray, pa.ListArray, pa.Array, pa.Array]:
     """Images and views of each study, and the image that stands for it with its view."""
-    records = members.values()
-    lengths = np.fromiter((len(record.ImagePath) for record in records), np.int64)
-    for key, record in members.items():
-        if len(record.ImagePath) != len(record.ImageViewPosition):
-            raise _FieldError(f"record {key!r} lists another number of views than of images")
+    lengths = np.fromiter(map(len, paths), np.int64, len(paths))
+    agree = lengths == np.fromiter(map(len, views), np.int64, len(views))
+    if not agree.all():
+        key = list(keys)[int(np.argmin(agree))]
+        raise _FieldError(f"record {key!r} lists another number of views than of images")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    flat = pa.array(list(chain.from_iterable(record.ImagePath for record in records)), _text)
-    flat = pc.if_else(pc.starts_with(flat, _IMAGE_PREFIX), pc.utf8_slice_codeunits(flat, len(_IMAGE_PREFIX)), flat)
-    labels = pa.array(list(chain.from_iterable(record.ImageViewPosition for record in records)), _text)
-    labels = pc.utf8_upper(pc.utf8_trim_whitespace(labels))
-    labels = pc.if_else(pc.equal(labels, ""), _NO_TEXT, labels)
+    flat = pa.array(list(chain.from_iterable(paths)), _text)
+    prefixed = pc.starts_with(flat, _IMAGE_PREFIX)
+    flat = pc.if_else(prefixed, pc.binary_replace_slice(flat, 0, len(_IMAGE_PREFIX), ""), flat)
+    # A few labels stand for all images: they are cleaned once each.
+    coded = pa.array(list(chain.from_iterable(views)), _text).dictionary_encode()
+    clean = pc.utf8_upper(pc.utf8_trim_whitespace(coded.dictionary))
+    clean = pc.if_else(pc.equal(clean, ""), _NO_TEXT, clean)
+    labels = clean.take(coded.indices)
 
     best = offsets[:-1].astype(np.int64)
     some = np.flatnonzero(lengths)
     if options.key_image == "view_rank" and len(some):
-        known = pc.index_in(pc.fill_null(labels, ""), value_set=pa.array(list(_VIEW_RANKS)))
-        ranks = np.array([*_VIEW_RANKS.values(), _OTHER_VIEW_RANK])[np.asarray(pc.fill_null(known, -1))]
+        known = pc.index_in(pc.fill_null(clean, ""), value_set=pa.array(list(_VIEW_RANKS)))
+        rank_of_label = np.array([*_VIEW_RANKS.values(), _OTHER_VIEW_RANK])[np.asarray(pc.fill_null(known, -1))]
+        ranks = np.append(rank_of_label, _VIEW_RANKS[""])[np.asarray(pc.fill_null(coded.indices, -1))]
         # The smallest rank, and of those the first in the list.
         order = ranks * len(flat) + np.arange(len(flat))
         best[some] = np.minimum.reduceat(order, offsets[:-1][some]) % len(flat)
