@@ -21,9 +21,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # Studies of each release, or what its made-up corpus counts instead.
 SIZES = {
@@ -50,43 +52,54 @@ def make(data: Path, share: float) -> None:
 
 
 @dataclass
-class Measured:
-    """What a build took.
+class Watched:
+    """What a command took.
 
     Attributes:
         wall: seconds.
+        cpu: seconds of its processes, in the system too.
         own: largest sum of the processes' own pages, MiB.
         resident: largest resident size of one process with mapped files, MiB.
-        examples: examples written.
+        said: what it wrote, as JSON.
     """
 
     wall: float
+    cpu: float
     own: float
     resident: float
-    examples: int
+    said: dict[str, Any]
 
 
-def measure(data: Path, out: Path, workers: int) -> Measured:
-    """Build and watch."""
-    shutil.rmtree(out, ignore_errors=True)
-    tool = str(Path(sys.executable).with_name("cxr-instruct"))
-    command = [tool, "build", "all", "--data-root", str(data), "--out", str(out), "--workers", str(workers)]
+def watch(command: list[str]) -> Watched:
+    """Run a command and watch it and all below it."""
     own = 0.0
     start = time.perf_counter()
-    with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with (
+        tempfile.TemporaryFile() as output,  # a pipe would fill up
+        subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL) as process,
+    ):
         while not os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             own = max(own, sum(map(own_pages, family(process.pid))))
             time.sleep(0.1)
         wall = time.perf_counter() - start
-        assert process.stdout is not None
-        said = json.loads(process.stdout.read())
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        said = json.loads(output.read())
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: {said['error']}")
+    return Watched(wall, usage.ru_utime + usage.ru_stime, own, usage.ru_maxrss / 1024, said)
+
+
+def build(data: Path, out: Path, workers: int) -> tuple[Watched, int]:
+    """Build; what it took, and the examples it wrote."""
+    shutil.rmtree(out, ignore_errors=True)
+    tool = str(Path(sys.executable).with_name("cxr-instruct"))
+    command = [tool, "build", "all", "--data-root", str(data), "--out", str(out), "--workers", str(workers), "--json"]
+    found = watch(command)
     manifest = json.loads((out / "manifest.json").read_text("utf-8"))
     shards = [shard for task in manifest["tasks"] for split in task["splits"].values() for shard in split["shards"]]
-    return Measured(wall, own, usage.ru_maxrss / 1024, sum(shard["examples"] for shard in shards))
+    return found, sum(shard["examples"] for shard in shards)
 
 
 def family(process: int) -> list[int]:
@@ -123,14 +136,14 @@ def main() -> None:
     for share in shares:
         make(options.work / f"data-{share}", float(share))
     print(f"{os.cpu_count()} cores; Python {sys.version.split()[0]}; load {os.getloadavg()[0]:.1f} before")
-    print("| share | workers | examples | wall s | examples/s | peak MiB | largest resident MiB |")
-    print("|--:|--:|--:|--:|--:|--:|--:|")
+    print("| share | workers | examples | wall s | CPU s | examples/s | peak MiB | largest resident MiB |")
+    print("|--:|--:|--:|--:|--:|--:|--:|--:|")
     for share in shares:
         for workers in map(int, options.workers.split(",")):
-            found = measure(options.work / f"data-{share}", options.work / "out", workers)
+            found, examples = build(options.work / f"data-{share}", options.work / "out", workers)
             print(
-                f"| {share} | {workers} | {found.examples:,} | {found.wall:.0f} | {found.examples / found.wall:,.0f} |"
-                f" {found.own:,.0f} | {found.resident:,.0f} |",
+                f"| {share} | {workers} | {examples:,} | {found.wall:.0f} | {found.cpu:.0f} |"
+                f" {examples / found.wall:,.0f} | {found.own:,.0f} | {found.resident:,.0f} |",
                 flush=True,
             )
     if not options.keep:

@@ -30,8 +30,8 @@ _CODE = tuple(
     f"instruct.{name}"
     for name in (
         "build.image_job", "build.image_table", "build.schema",
-        "images.backend", "images.decode", "images.dicom", "images.fault", "images.geometry", "images.hashes",
-        "images.store", "images.window",
+        "images.backend", "images.decode", "images.dicom", "images.fault", "images.frame", "images.geometry",
+        "images.hashes", "images.store", "images.window",
     )
 )  # fmt: skip
 

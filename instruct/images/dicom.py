@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from instruct.errors import UsageError
 from instruct.images.fault import ImageFault, check_size, undecodable
+from instruct.images.frame import frame_size
 from instruct.images.window import Display, Voi
 from instruct.reasons import Reason
 
-_UNCOMPRESSED = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"}
+_UNCOMPRESSED = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1"}
+_DEFLATED = "1.2.840.10008.1.2.1.99"  # pydicom inflates all of it at once, whatever it grows to
 _RLE = "1.2.840.10008.1.2.5"
 _DECODERS = {
     "1.2.840.10008.1.2.4.50": "jpeg_decode",  # baseline, 8 bits
@@ -30,6 +32,8 @@ _DECODERS = {
     "1.2.840.10008.1.2.4.90": "jpeg2k_decode",
     "1.2.840.10008.1.2.4.91": "jpeg2k_decode",
 }
+# Run lengths never take more than this of the bytes they stand for (one more for each 128).
+_LARGEST_RLE = 1.01
 _GREY = {"MONOCHROME1", "MONOCHROME2"}
 _COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
 
@@ -54,6 +58,8 @@ def read_dicom(data: bytes) -> tuple[NDArray[Any], Display]:
         import pydicom
     except ImportError as error:
         raise UsageError(f"DICOM images need {error.name}; install it with pip install 'cxr-instruct[dicom]'") from None
+    if _DEFLATED.encode() in data[: 1 << 16]:  # its head is never compressed
+        raise undecodable(f"DICOM transfer syntax {_DEFLATED} (deflated) is not read")
     try:
         dataset = pydicom.dcmread(io.BytesIO(data))
         _check(dataset)
@@ -93,11 +99,16 @@ def _stored(dataset: Any, imagecodecs: Any) -> NDArray[Any]:
             raise undecodable(f"the DICOM file holds {len(dataset.PixelData):,} bytes of pixels; expected {needed:,}")
         values = np.frombuffer(dataset.PixelData, kind, rows * columns).reshape(rows, columns)
     elif syntax in _UNCOMPRESSED or syntax == _RLE:
+        if len(dataset.PixelData) > _LARGEST_RLE * rows * columns * samples * bits // 8 + 1024:
+            raise undecodable(f"the DICOM file holds {len(dataset.PixelData):,} bytes for {columns} x {rows} pixels")
         values = dataset.pixel_array
     elif syntax in _DECODERS:
         from pydicom.encaps import get_frame
 
         frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        claimed = frame_size(frame)
+        if claimed != (columns, rows):
+            raise undecodable(f"the DICOM header says {columns} x {rows} pixels; the frame in it {claimed}")
         settings = {"bitspersample": stored} if syntax.endswith(".51") else {}
         values = getattr(imagecodecs, _DECODERS[syntax])(frame, **settings)
     else:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 from instruct.images.fault import MAX_PIXELS
 from instruct.reasons import Reason
+
+_UNSEEN = object()
 
 
 class ImageFolder:
@@ -34,14 +37,17 @@ class ImageFolder:
             paths: image paths relative to the root, with forward slashes.
         """
         paths = list(paths)
-        fresh = list(dict.fromkeys(path for path in paths if path not in self._known))
+        found = list(map(self._known.get, paths, repeat(_UNSEEN)))
+        if _UNSEEN not in found:
+            return found  # type: ignore[return-value]
+        fresh = list(dict.fromkeys(path for path, fault in zip(paths, found, strict=True) if fault is _UNSEEN))
         if self._decode and self._threads > 1:
             with ThreadPoolExecutor(self._threads) as pool:
-                found = list(pool.map(self._fault, fresh))
+                looked = list(pool.map(self._fault, fresh))
         else:
-            found = [self._fault(path) for path in fresh]
-        self._known.update(zip(fresh, found, strict=True))
-        return [self._known[path] for path in paths]
+            looked = list(map(self._fault, fresh))
+        self._known.update(zip(fresh, looked, strict=True))
+        return list(map(self._known.__getitem__, paths))
 
     def _fault(self, path: str) -> Reason | None:
         if path.startswith("/") or "\\" in path or "\0" in path or (".." in path and ".." in path.split("/")):
