@@ -20,6 +20,7 @@ from instruct.sources.arrays import Ints, lists_of_rows, places, stems
 from instruct.sources.base import Files, Input, Options, Source, Table, column
 from instruct.sources.files import csv_columns, origins, read_csv
 from instruct.sources.listing import files_in
+from instruct.sources.pictures import picture_size
 
 FOLDERS = {"train": "train", "val": "dev"}
 SHAPES = ("rectangle", "ellipse", "polygon")
@@ -154,19 +155,12 @@ def _boxes(numbers: Pixels, start: Ints, sizes: NDArray[np.int32]) -> NDArray[np
 
 def _sizes(root: Path, folder: str, names: pa.StringArray, wanted: Ints) -> NDArray[np.int32]:
     """Height and width of some images, 0 for those not on disk and for the others; shape (images, 2)."""
-    from PIL import Image, UnidentifiedImageError
-
     sizes = np.zeros((len(names), 2), np.int32)
     there = files_in(root, (folder,))
     wanted = wanted if there else wanted[:0]
     for index, name in zip(wanted.tolist(), names.take(pa.array(wanted)).to_pylist(), strict=True):
-        if name not in there:
-            continue
-        try:
-            with Image.open(root / name) as image:
-                sizes[index] = image.height, image.width
-        except (UnidentifiedImageError, OSError):
-            raise DataError(f"{root / name}: not an image file, or it is damaged; get it again") from None
+        if name in there:
+            sizes[index] = picture_size(root / name)
     return sizes
 
 
@@ -184,5 +178,6 @@ SOURCE = Source(
         "instruct.sources.arrays",
         "instruct.sources.files",
         "instruct.sources.listing",
+        "instruct.sources.pictures",
     ),
 )

@@ -1,27 +1,24 @@
 """What VinDr-CXR and VinDr-PCXR have in common: boxes drawn by radiologists on DICOM images, one table per split.
 
-Sizes of images come from the headers of the DICOM files, and only of those with boxes. Where a file is not on disk its
-size is not known, and its boxes are known in pixels alone.
+Sizes come from the headers of the image files, and only of those with boxes. Where neither a file nor a table of sizes
+tells one, boxes are known in pixels alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from instruct.errors import DataError
 from instruct.regions import Ints
 from instruct.sources.arrays import first_rows, lists_of_rows
-from instruct.sources.base import Files, Table, column
-from instruct.sources.dicom import image_size
+from instruct.sources.base import Files, Input, Table, column
 from instruct.sources.files import csv_columns, origins, read_csv
-from instruct.sources.listing import files_in
 from instruct.sources.vindr_boxes import OVERLAP, Merged, merge_boxes
+from instruct.sources.vindr_images import SIZES_TABLES, Sizes, image_sizes, places, refuse_small
 
 NO_FINDING = "No finding"
 _SIDES = ("x_min", "y_min", "x_max", "y_max")
@@ -33,10 +30,14 @@ IMAGES = Table(
     pa.schema(
         [
             column("image_id", _text, "identifier of the image", False),
-            column("image", _text, "its file: train/<image_id>.dicom or test/...", False),
+            column("image", _text, "its file: train/<image_id>.dicom, or what it was converted to", False),
             column("split", _text, "train or test, as published", False),
-            column("height", pa.int32(), "Rows of the DICOM file; null where it has no boxes or is not on disk"),
-            column("width", pa.int32(), "Columns of the DICOM file; null likewise"),
+            column(
+                "height",
+                pa.int32(),
+                "rows of that file (or as a table of sizes tells); null without boxes",
+            ),
+            column("width", pa.int32(), "columns of that file; null likewise"),
             column("origin", _text, "file and line of its first annotation", False),
         ]
     ),
@@ -92,10 +93,21 @@ TABLES = {"images": IMAGES, "annotations": ANNOTATIONS, "boxes": BOXES, "image_l
 MODULES = (
     "instruct.sources.vindr",
     "instruct.sources.vindr_boxes",
+    "instruct.sources.vindr_images",
     "instruct.sources.arrays",
     "instruct.sources.dicom",
     "instruct.sources.files",
     "instruct.sources.listing",
+    "instruct.sources.pictures",
+)
+SIZES_INPUTS = tuple(
+    Input(
+        f"sizes_{split}",
+        (name, f"annotations/{name}"),
+        "For images converted to a smaller size: image_id, height and width (or dim0 and dim1) of the DICOM files.",
+        required=False,
+    )
+    for split, name in SIZES_TABLES.items()
 )
 
 
@@ -122,8 +134,8 @@ def read_vindr(
     codes = np.asarray(drawn["image_id"].combine_chunks().dictionary_encode().indices)
     images = drawn.select(["image_id", "split", "origin"]).take(pa.array(first_rows(codes)))
     _refuse_two_splits(drawn, images, codes)
-    files_of = pc.binary_join_element_wise(images["split"], images["image_id"], "/")
-    names = pc.binary_join_element_wise(files_of, "dicom", ".")
+    splits, image_ids = images["split"].combine_chunks(), images["image_id"].combine_chunks()
+    found = places(files.root, splits, image_ids)
 
     has_box = np.asarray(drawn["box"].is_valid())
     rows = np.flatnonzero(has_box)
@@ -132,21 +144,23 @@ def read_vindr(
     group = codes[rows].astype(np.int64) * len(label.dictionary) + np.asarray(label.indices.take(pa.array(rows)))
     merged = merge_boxes(corners, group)
     leaders = rows[merged.first]
-    sizes = _sizes(files.root, names, np.unique(codes[leaders]))
+    sizes = image_sizes(files, found, splits, image_ids, np.unique(codes[leaders]))
+    boxed = drawn.drop_columns(["box"]).take(pa.array(leaders))
+    refuse_small(sizes, codes[leaders], merged.corners, boxed["origin"], found.names)
     told = [_labels(files, split, name, reader) for split, name in labels.items() if files[name]]
-    known = sizes[:, 0] > 0
+    known = sizes.shown[:, 0] > 0
     columns = {
         "image_id": images["image_id"],
-        "image": names,
+        "image": found.names,
         "split": images["split"],
-        "height": pa.array(sizes[:, 0], pa.int32(), mask=~known),
-        "width": pa.array(sizes[:, 1], pa.int32(), mask=~known),
+        "height": pa.array(sizes.shown[:, 0], pa.int32(), mask=~known),
+        "width": pa.array(sizes.shown[:, 1], pa.int32(), mask=~known),
         "origin": images["origin"],
     }
     return {
         "images": pa.table(columns, schema=IMAGES.schema),
         "annotations": drawn,
-        "boxes": _boxes(drawn.drop_columns(["box"]).take(pa.array(leaders)), merged, sizes[codes[leaders]]),
+        "boxes": _boxes(boxed, merged, sizes, codes[leaders]),
         "image_labels": pa.concat_tables([LABELS.schema.empty_table(), *told]).combine_chunks(),
     }
 
@@ -193,20 +207,9 @@ def _refuse_two_splits(drawn: pa.Table, images: pa.Table, codes: Ints) -> None:
         )
 
 
-def _sizes(root: Path, names: pa.ChunkedArray, wanted: Ints) -> NDArray[np.int32]:
-    """Height and width of some images, 0 for those not on disk and for the others; shape (images, 2)."""
-    sizes = np.zeros((len(names), 2), np.int32)
-    there = files_in(root, ("train", "test"))
-    wanted = wanted if there else wanted[:0]
-    for index, name in zip(wanted.tolist(), names.take(pa.array(wanted)).to_pylist(), strict=True):
-        if name in there:
-            sizes[index] = image_size(root / name) or (0, 0)
-    return sizes
-
-
-def _boxes(leaders: pa.Table, merged: Merged, sizes: NDArray[np.int32]) -> pa.Table:
-    known = sizes[:, 0] > 0
-    scale = np.maximum(sizes[:, [1, 0, 1, 0]], 1)
+def _boxes(leaders: pa.Table, merged: Merged, sizes: Sizes, images: Ints) -> pa.Table:
+    known = sizes.drawn[images, 0] > 0
+    scale = np.maximum(sizes.drawn[images][:, [1, 0, 1, 0]], 1)
     columns = [
         leaders["image_id"],
         leaders["split"],
@@ -215,7 +218,7 @@ def _boxes(leaders: pa.Table, merged: Merged, sizes: NDArray[np.int32]) -> pa.Ta
         pa.array(merged.boxes, pa.int32()),
         lists_of_rows(merged.corners),
         lists_of_rows((merged.corners / scale).clip(0, 1), known),
-        lists_of_rows(sizes, known),
+        lists_of_rows(sizes.shown[images], known),
         leaders["origin"],
     ]
     return pa.table(columns, schema=BOXES.schema)

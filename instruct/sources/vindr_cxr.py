@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source
-from instruct.sources.vindr import MODULES, TABLES, read_vindr
+from instruct.sources.vindr import MODULES, SIZES_INPUTS, TABLES, read_vindr
 
 CLASSES = (
     "Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture", "Consolidation",
@@ -53,6 +53,7 @@ SOURCE = Source(
         Input("annotations_test", _places("annotations_test.csv"), _OBTAIN, required=False),
         Input("image_labels_train", _places("image_labels_train.csv"), _OBTAIN, required=False),
         Input("image_labels_test", _places("image_labels_test.csv"), _OBTAIN, required=False),
+        *SIZES_INPUTS,
     ),
     image_folders=(".",),
     tables=TABLES,

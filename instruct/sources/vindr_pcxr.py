@@ -9,7 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from instruct.sources.base import Files, Input, Options, Source
-from instruct.sources.vindr import MODULES, TABLES, read_vindr
+from instruct.sources.vindr import MODULES, SIZES_INPUTS, TABLES, read_vindr
 
 _OBTAIN = "Get it with credentialed access from https://physionet.org/content/vindr-pcxr/1.0.0/."
 
@@ -43,6 +43,7 @@ SOURCE = Source(
         Input("annotations_test", _places("annotations_test.csv"), _OBTAIN),
         Input("image_labels_train", _places("image_labels_train.csv"), _OBTAIN, required=False),
         Input("image_labels_test", _places("image_labels_test.csv"), _OBTAIN, required=False),
+        *SIZES_INPUTS,
     ),
     image_folders=(".",),
     tables=TABLES,

@@ -1,9 +1,11 @@
 from collections import Counter
 
 import pytest
+from PIL import Image
 
 from instruct import synth
 from instruct.prompts.dialect import read_boxes
+from instruct.sources.dicom import image_size
 
 from .builds import examples, prompt_and_answer
 from .checks import assert_as_planted, assert_expected_of_real_files, build, corpus, records
@@ -20,6 +22,17 @@ def test_counts_are_the_planted_ones(tmp_path, source, studies, seed):
     assert_as_planted(build(tmp_path, source), planted)
     for row in planted.counts.values():
         assert row["train"].examples and row["test"].examples and not row["val"].examples
+
+
+@BOTH
+def test_converted_images_count_as_the_dicom_files_do(tmp_path, source):
+    root = tmp_path / "data" / source
+    planted = synth.write(source, root, studies=60)
+    for path in root.rglob("*.dicom"):
+        height, width = image_size(path)
+        Image.new("L", (width, height)).save(path.with_suffix(".png"))
+        path.unlink()
+    assert_as_planted(build(tmp_path, source), planted)
 
 
 def boxes_of(tables):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from instruct.errors import DataError
 from instruct.sources import get_source
@@ -147,6 +148,63 @@ def test_the_kaggle_edition_has_other_columns_and_no_test(tmp_path):
     tables = read("vindr_cxr", tmp_path)
     assert tables["images"]["split"].to_pylist() == ["train", "train"]
     assert tables["annotations"]["box"].to_pylist() == [None, [1.5, 2, 30, 40]]
+
+
+CONVERTED = ("height,width", "dim0,dim1")
+
+
+def picture(path, height=40, width=60):
+    path.parent.mkdir(exist_ok=True)
+    Image.new("L", (width, height)).save(path)
+
+
+@pytest.mark.parametrize("name", ["train/a.png", "train/a.JPG", "train_png/a.png", "train_png_1024/a.jpeg"])
+def test_converted_images_of_full_size(tmp_path, name):
+    root = lay_out(tmp_path, "a,R1,Edema,15,10,30.5,20", "b,R1,No finding,,,,")
+    picture(root / name)
+    picture(root / "test" / "t.png")
+    tables = read("vindr_cxr", root)
+    assert tables["images"].select(["image", "height", "width"]).to_pylist() == [
+        {"image": name, "height": 40, "width": 60},
+        {"image": "train/b.dicom", "height": None, "width": None},
+        {"image": "test/t.png", "height": None, "width": None},
+    ]
+    (box,) = tables["boxes"].to_pylist()
+    assert box["box"] == pytest.approx([0.25, 0.25, 30.5 / 60, 0.5]) and box["size"] == [40, 60]
+
+
+def test_the_dicom_file_is_preferred(tmp_path):
+    vindr_cxr.write(tmp_path, studies=20)
+    before = read("vindr_cxr", tmp_path)
+    for path in list((tmp_path / "train").iterdir()):
+        picture(tmp_path / "train" / f"{path.stem}.png", 7, 7)
+    assert read("vindr_cxr", tmp_path)["boxes"].equals(before["boxes"])
+
+
+@pytest.mark.parametrize("sides", CONVERTED)
+def test_converted_images_of_a_smaller_size_need_a_table_of_sizes(tmp_path, sides):
+    root = lay_out(tmp_path, "a,R1,No finding,,,,", "b,R1,Edema,150,100,305,200", "c,R1,Edema,150,100,305,200")
+    picture(root / "train" / "b.png")
+    message = r"annotations_train.csv:3: a box reaches to 305, 200, beyond train/b.png, .* 60 x 40 .* train_meta.csv"
+    with pytest.raises(DataError, match=message):
+        read("vindr_cxr", root)
+    (root / "train_meta.csv").write_text(f"image_id,{sides}\nc,400,600\nb,400,600\n")
+    tables = read("vindr_cxr", root)
+    # Shares are of the image the box was drawn on; the size is that of the file shown.
+    for box, size in zip(tables["boxes"].to_pylist(), ([40, 60], [400, 600]), strict=True):
+        assert box["box"] == pytest.approx([0.25, 0.25, 305 / 600, 0.5]) and box["size"] == size
+    (root / "train_meta.csv").write_text(f"image_id,{sides}\nb,40,60\n")
+    with pytest.raises(DataError, match=r"annotations_train.csv:3: a box reaches"):
+        read("vindr_cxr", root)
+    (root / "train_meta.csv").write_text(f"image_id,{sides}\nb,40,60\nc,0,60\n")
+    with pytest.raises(DataError, match=r"train_meta.csv:3: \w+ and \w+ must be whole numbers above 0"):
+        read("vindr_cxr", root)
+
+
+def test_labels_can_be_written_with_decimals(tmp_path):
+    root = lay_out(tmp_path, "a,R1,No finding,,,,")
+    (root / "annotations" / "image_labels_train.csv").write_text("image_id,rad_id,Edema,ILD\na,R1,1.0,0.0\n")
+    assert read("vindr_cxr", root)["image_labels"]["labels"].to_pylist() == [["Edema"]]
 
 
 @pytest.mark.parametrize(
