@@ -55,11 +55,11 @@ class RunPlan:
         """Global batches."""
         return int(self.meta["steps"])
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: Path, index: MixtureIndex | None = None) -> Path:
         """Write the plan into a folder; see :func:`instruct.mixture.saved_plan.save_plan`."""
         from instruct.mixture.saved_plan import save_plan
 
-        return save_plan(self, folder)
+        return save_plan(self, folder, index)
 
     @classmethod
     def load(cls, folder: Path) -> RunPlan:
@@ -120,7 +120,7 @@ def plan_run(
     epochs: float | None = None,
     seed: int = 0,
     max_length: int | None = None,
-    pool: int = 32,
+    pool: int = 128,
     text_only: Sequence[NDArray[np.bool_]] | None = None,
     reasons: Sequence[Mapping[int, str]] | None = None,
 ) -> RunPlan:

@@ -61,7 +61,7 @@ def write_record(
         },
     )
     write_text(out / "recipe.yaml", yaml.safe_dump(_plain(recipe), sort_keys=False, allow_unicode=True))
-    data.plan.save(out)
+    data.plan.save(out, data.index)
     step = checkpoints.step_of(checkpoint) if checkpoint else 0
     write_event(out, "start", step=step, steps=data.plan.steps, **session)
 

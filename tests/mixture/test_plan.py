@@ -220,7 +220,9 @@ def test_the_plan_of_this_release():
     """After a change here, older runs cannot be resumed: raise plan.FORMAT, and say so in the changelog."""
     lengths = [np.arange(20, 20 + size, dtype=np.int32) for size in (300, 41)]
     text = [np.arange(300) % 3 == 0, np.zeros(41, bool)]
-    plan = plan_run(index_of((300, 300), (41, 123)), lengths, global_batch=8, seed=3, max_length=310, text_only=text)
+    plan = plan_run(
+        index_of((300, 300), (41, 123)), lengths, global_batch=8, seed=3, max_length=310, pool=32, text_only=text
+    )
     assert plan.digest == GOLDEN
     assert plan.row[:8].tolist() == FIRST
 

@@ -70,6 +70,10 @@ def test_long_rows_are_left_out_and_counted(tmp_path: Path, demo_dataset: Path, 
     plan = RunPlan.load(tmp_path / "run")
     assert plan.excluded and {reason for _, _, reason in plan.excluded} == {"too long"}
     assert f"{len(plan.excluded)} rows left out: too long (plan.excluded.jsonl)" in said
+    lines = [json.loads(line) for line in (tmp_path / "run" / "plan.excluded.jsonl").read_text("utf-8").splitlines()]
+    of = {label: rows(demo_dataset, _config(demo_dataset, label), "train") for label in {one["label"] for one in lines}}
+    assert len(lines) == len(plan.excluded)
+    assert all(one["id"] == of[one["label"]][one["row"]]["id"] for one in lines)
     assert int(plan.length.max()) <= 120
     assert f"Left out: {len(plan.excluded)} too long." in (tmp_path / "run" / "README.md").read_text("utf-8")
 

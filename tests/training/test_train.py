@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,6 +50,12 @@ def test_a_log_line_says_what_the_run_gets_through(tiny_run: Path) -> None:
         assert "mfu" not in line  # on a CPU there is no peak to compare with
     plan = RunPlan.load(tiny_run)
     assert sum(line["padding_waste"] for line in lines) / len(lines) == pytest.approx(plan.padding_waste(4), abs=0.03)
+
+
+def test_the_loader_delivers_twice_what_the_model_consumes(tiny_run: Path) -> None:
+    # Without workers, the wait is the loader's work and all else the model's: a third of the time is the limit.
+    waits = [line["loader_wait"] for line in read_log(tiny_run, "train")][1:]
+    assert statistics.median(waits) <= 1 / 3, waits
 
 
 def test_the_evaluation_is_per_row_of_the_count_table(tiny_run: Path) -> None:
