@@ -8,9 +8,13 @@ report; a CheXpert key is a number without a published meaning.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from operator import attrgetter
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -31,6 +35,9 @@ ANNOTATORS = ("agreed", "labeler_1", "labeler_2")
 
 _MIMIC_KEY = re.compile(r"(?:(?:.*/)?(p\d{8})/)?(s\d{8})(?:\.txt)?")
 
+_Token = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+_FIELDS = ("tokens", "label", "start_ix", "end_ix", "relations")
+
 _text = pa.string()
 REPORTS = Table(
     "One row per report, in file order, train before val before test.",
@@ -47,9 +54,6 @@ REPORTS = Table(
         ]
     ),
 )
-
-# Report, annotator, entities by key, and place of an annotation.
-_Marked = tuple[str, str, dict[str, Any], str]
 
 RELATION = pa.struct([("type", _text), ("target", _text)])
 ENTITIES = Table(
@@ -70,6 +74,34 @@ ENTITIES = Table(
 )
 
 
+class _Entity(msgspec.Struct, gc=False):
+    tokens: str
+    label: Literal["ANAT-DP", "OBS-DP", "OBS-U", "OBS-DA"]
+    start_ix: _Token
+    end_ix: _Token
+    relations: list[tuple[str, str]]
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    entities: dict[str, _Entity] | None = None
+
+
+class _Report(msgspec.Struct, gc=False):
+    text: str
+    data_source: str | None = None
+    entities: dict[str, _Entity] | None = None
+    labeler_1: _Annotation | None = None
+    labeler_2: _Annotation | None = None
+
+    def annotations(self) -> dict[str, dict[str, _Entity]]:
+        """Annotator to entities: they stand in the report itself, below each labeler, or in both places."""
+        holders = zip(ANNOTATORS, (self, self.labeler_1, self.labeler_2), strict=True)
+        return {name: holder.entities for name, holder in holders if holder and holder.entities is not None}
+
+
+_DECODER = msgspec.json.Decoder(dict[str, _Report])
+
+
 def read(files: Files, options: Options) -> dict[str, pa.Table]:
     """Read the reports and their annotations.
 
@@ -82,25 +114,28 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
 
 
 def _read(files: Files) -> dict[str, pa.Table]:
-    reports: list[tuple[Any, ...]] = []
-    marked: list[_Marked] = []
+    reports: list[tuple[str | None, ...]] = []
+    marked: list[tuple[str, str, dict[str, _Entity]]] = []
     places: dict[str, str] = {}
     for name, split in SPLITS.items():
         (path,) = files[name]
-        origin = files.relative(path)
-        content = read_json(path)
-        if not isinstance(content, dict):
-            raise DataError(f"{path}:1: expected {{report key: report}}, found {type(content).__name__}")
-        for key, record in content.items():
-            place = f"{path}:1: report {key!r}"
+        file, origin = path.name, files.relative(path)
+        for key, record in _load(path).items():
             if key in places:
-                raise DataError(f"{place} stands also in {places[key]}")
-            places[key] = path.name
-            annotations = _annotations(record, place)
-            source, study, patient = _identity(key, record, place)
+                raise DataError(f"{path}:1: report {key!r} stands also in {places[key]}")
+            places[key] = file
+            annotations = record.annotations()
+            match = _MIMIC_KEY.fullmatch(key)
+            source, study, patient = ("MIMIC-CXR", match[2], match[1]) if match else ("CheXpert", None, None)
+            if (
+                not annotations
+                or record.data_source not in (None, source)
+                or not all(map(_linked, annotations.values()))
+            ):
+                _explain_file(path)
             annotator = next(iter(annotations))
-            reports.append((key, split, source, study, patient, record["text"], annotator, f"{origin}:{key}"))
-            marked += [(key, name, entities, f"{place}, {name}") for name, entities in annotations.items()]
+            reports.append((key, split, source, study, patient, record.text, annotator, f"{origin}:{key}"))
+            marked += [(key, annotator, entities) for annotator, entities in annotations.items()]
     columns = zip(*reports, strict=True) if reports else [()] * len(REPORTS.schema)
     return {
         "reports": pa.table([pa.array(values, _text) for values in columns], schema=REPORTS.schema),
@@ -108,69 +143,74 @@ def _read(files: Files) -> dict[str, pa.Table]:
     }
 
 
-def _annotations(record: Any, place: str) -> dict[str, dict[str, Any]]:
-    """Annotator to entities: they stand in the report itself, below each labeler, or in both places."""
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise DataError(f"{place}: no text; expected an object with text, entities and data_source")
-    holders = {"agreed": record, **{name: record.get(name) for name in ANNOTATORS[1:]}}
-    annotations = {
-        name: holder["entities"]
-        for name, holder in holders.items()
-        if isinstance(holder, dict) and isinstance(holder.get("entities"), dict)
-    }
-    if not annotations:
-        raise DataError(f"{place}: no entities, neither in the report nor below labeler_1; it has {', '.join(record)}")
-    return annotations
-
-
-def _identity(key: str, record: dict[str, Any], place: str) -> tuple[str, str | None, str | None]:
-    """Data source, study and patient of a report."""
-    match = _MIMIC_KEY.fullmatch(key)
-    said = record.get("data_source")
-    source = "MIMIC-CXR" if match else "CheXpert"
-    if said is not None and said != source:
-        raise DataError(
-            f"{place}: data_source is {said!r}, but the key is that of a {source} report; keys of MIMIC-CXR are paths "
-            "such as p19/p19999999/s59999901.txt"
-        )
-    return (source, match[2], match[1]) if match else (source, None, None)
-
-
-def _entities(marked: list[_Marked]) -> pa.Table:
-    rows: list[tuple[Any, ...]] = []
-    relations: list[list[list[str]]] = []
-    for key, annotator, entities, place in marked:
-        try:
-            ordered = sorted(entities.items(), key=lambda item: (item[1]["start_ix"], item[1]["end_ix"]))
-            for entity, value in ordered:
-                label = value["label"]
-                rows.append(
-                    (key, annotator, entity, label, LABELS[label], value["tokens"], value["start_ix"], value["end_ix"])
-                )
-                relations.append(value["relations"])
-                for _, target in value["relations"]:
-                    entities[target]
-        except (KeyError, TypeError, ValueError):
-            _explain(entities, place)
-            raise
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 8
-    kinds = [field.type for field in ENTITIES.schema]
-    flat = list(chain.from_iterable(relations))
-    pairs = pa.StructArray.from_arrays(
-        [pa.array([relation[part] for relation in flat], _text) for part in (0, 1)], fields=list(RELATION)
-    )
-    offsets = pa.array(np.concatenate([[0], np.cumsum(list(map(len, relations)))]), pa.int32())
+def _load(path: Path) -> dict[str, _Report]:
     try:
-        arrays = [pa.array(values, kind) for values, kind in zip(columns, kinds, strict=False)]
-    except pa.ArrowException:
-        for _, _, entities, place in marked:
-            _explain(entities, place)
-        raise
-    return pa.table([*arrays, pa.ListArray.from_arrays(offsets, pairs)], schema=ENTITIES.schema)
+        return _DECODER.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        _explain_file(path)
+        raise DataError(f"{path}:1: {error}") from None
+
+
+def _linked(entities: dict[str, _Entity]) -> bool:
+    """Whether every relation of an annotation leads to an entity of it."""
+    return all(target in entities for entity in entities.values() for _, target in entity.relations)
+
+
+def _entities(marked: Sequence[tuple[str, str, dict[str, _Entity]]]) -> pa.Table:
+    """A row per entity of some annotations: report, annotator, entities by key."""
+    keys = list(chain.from_iterable(entities for *_, entities in marked))
+    values = list(chain.from_iterable(entities.values() for *_, entities in marked))
+    holder = np.repeat(np.arange(len(marked)), [len(entities) for *_, entities in marked])
+    tokens, labels, starts, ends, relations = (list(map(attrgetter(field), values)) for field in _FIELDS)
+    order = pa.array(np.lexsort((np.array(ends, int), np.array(starts, int), holder)))
+    pairs = list(chain.from_iterable(relations))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(list(map(len, relations)))]), pa.int32())
+    parts = [pa.array([pair[part] for pair in pairs], _text) for part in (0, 1)]
+    columns = [
+        pa.array([report for report, *_ in marked], _text).take(pa.array(holder)),
+        pa.array([annotator for _, annotator, _ in marked], _text).take(pa.array(holder)),
+        pa.array(keys, _text),
+        pa.array(labels, _text),
+        pa.array(list(map(LABELS.__getitem__, labels)), _text),
+        pa.array(tokens, _text),
+        pa.array(starts, pa.int32()),
+        pa.array(ends, pa.int32()),
+        pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, fields=list(RELATION))),
+    ]
+    return pa.table(columns, schema=ENTITIES.schema).take(order)
+
+
+def _explain_file(path: Path) -> None:
+    """Name the first report of a file that is not of the published form, if there is one."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}:1: expected {{report key: report}}, found {type(content).__name__}")
+    for key, record in content.items():
+        place = f"{path}:1: report {key!r}"
+        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+            raise DataError(f"{place}: no text; expected an object with text, entities and data_source")
+        holders = {"agreed": record, **{name: record.get(name) for name in ANNOTATORS[1:]}}
+        annotations = {
+            name: holder["entities"]
+            for name, holder in holders.items()
+            if isinstance(holder, dict) and isinstance(holder.get("entities"), dict)
+        }
+        if not annotations:
+            raise DataError(
+                f"{place}: no entities, neither in the report nor below labeler_1; it has {', '.join(record)}"
+            )
+        source = "MIMIC-CXR" if _MIMIC_KEY.fullmatch(key) else "CheXpert"
+        if record.get("data_source") not in (None, source):
+            raise DataError(
+                f"{place}: data_source is {record['data_source']!r}, but the key is that of a {source} report; keys of "
+                "MIMIC-CXR are paths such as p19/p19999999/s59999901.txt"
+            )
+        for name, entities in annotations.items():
+            _explain(entities, f"{place}, {name}")
 
 
 def _explain(entities: dict[str, Any], place: str) -> None:
-    """Name the first entity of an annotation that is not of the published form."""
+    """Name the first entity of an annotation that is not of the published form, if there is one."""
     for entity, value in entities.items():
         at = f"{place}, entity {entity}"
         if not isinstance(value, dict):
@@ -178,10 +218,14 @@ def _explain(entities: dict[str, Any], place: str) -> None:
         if value.get("label") not in LABELS:
             raise DataError(f"{at}: label is {value.get('label')!r}; expected {', '.join(LABELS)}")
         for field, kind in (("tokens", str), ("start_ix", int), ("end_ix", int), ("relations", list)):
-            if not isinstance(value.get(field), kind):
+            if not isinstance(value.get(field), kind) or (kind is int and not 0 <= value[field] < 2**31):
                 raise DataError(f"{at}: {field} is {value.get(field)!r}; expected {_KINDS[kind]}")
         for relation in value["relations"]:
-            if not isinstance(relation, list) or len(relation) != 2 or relation[1] not in entities:
+            if (
+                not isinstance(relation, list)
+                or [type(part) for part in relation] != [str, str]
+                or relation[1] not in entities
+            ):
                 raise DataError(f"{at}: relation {relation!r} leads to no entity; expected [type, key of an entity]")
 
 

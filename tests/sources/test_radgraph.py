@@ -60,14 +60,23 @@ def test_relations_are_kept(tmp_path):
         (report(entities={"1": {**EDEMA, "label": "OBS"}}), "agreed, entity 1: label is 'OBS'; expected ANAT-DP"),
         (report(entities={"1": {"label": "OBS-U"}}), "agreed, entity 1: tokens is None; expected a text"),
         (report(entities={"1": {**EDEMA, "start_ix": "7"}}), "start_ix is '7'; expected the number of a token"),
+        (report(entities={"1": {**EDEMA, "start_ix": -1}}), "start_ix is -1; expected the number of a token"),
+        (report(entities={"1": {**EDEMA, "end_ix": 2**40}}), "end_ix is 1099511627776; expected the number of a token"),
         (report(entities={"1": {**EDEMA, "relations": [["modify", "9"]]}}), r"relation \['modify', '9'\] leads to no"),
         (report(entities={"1": {**EDEMA, "relations": [["modify"]]}}), r"relation \['modify'\] leads to no entity"),
+        (report(entities={"1": {**EDEMA, "relations": [["modify", ["1"]]]}}), r"relation .* leads to no entity"),
         (report(entities={"1": "edema"}), "agreed, entity 1: expected an object, found str"),
     ],
 )
 def test_a_report_of_another_form_is_named(tmp_path, record, message):
     write_release(tmp_path, dev={KEY: record})
     with pytest.raises(DataError, match=rf"dev\.json:1: report '{KEY}'.*{message}"):
+        read(tmp_path)
+
+
+def test_a_rarer_fault_is_told_with_its_file(tmp_path):
+    write_release(tmp_path, dev={KEY: {**report(), "labeler_2": ["1"]}})
+    with pytest.raises(DataError, match=r"dev\.json:1: Expected `object \| null`, got `array` - at"):
         read(tmp_path)
 
 
