@@ -33,4 +33,5 @@ def find_root(source: Source, data_root: Path | None, given: Path | None = None)
     for folder in source.folders:
         if (data_root / folder).is_dir() and source.present(data_root / folder):
             return (data_root / folder).absolute()
-    return data_root.absolute() if source.present(data_root) else None
+    # Without a name to go by, a file named train.json may be another source's.
+    return data_root.absolute() if source.present(data_root, certain=True) else None

@@ -16,6 +16,9 @@ import pyarrow as pa
 from instruct.errors import DataError
 from instruct.model import StrictModel
 
+# Bytes of a file among which a mark stands.
+_BEGINNING = 64 << 10
+
 
 @dataclass(frozen=True)
 class Input:
@@ -93,6 +96,8 @@ class Source:
         read: files and options to Arrow tables, one for each name in ``tables``.
         options: the options ``read`` takes.
         modules: importable modules whose code decides the tables; a change in them makes tables anew.
+        marks: texts of which one stands near the beginning of a required file, where another source has files of the
+            same names.
     """
 
     name: str
@@ -106,6 +111,7 @@ class Source:
     modules: tuple[str, ...]
     views: Mapping[str, View] = field(default_factory=dict)
     options: type[Options] = Options
+    marks: tuple[bytes, ...] = ()
 
     def find(self, root: Path) -> Files:
         """Find the source's files below a root.
@@ -130,14 +136,24 @@ class Source:
             raise DataError("\n".join(missing))
         return Files(root, found)
 
-    def present(self, root: Path) -> bool:
-        """Whether any required file of the source lies below a root."""
-        return any(
-            next(iter(root.glob(pattern)), None) is not None
-            for item in self.inputs
-            if item.required
-            for pattern in item.patterns
+    def present(self, root: Path, *, certain: bool = False) -> bool:
+        """Whether any required file of the source lies below a root.
+
+        Args:
+            root: the folder.
+            certain: take a file that has none of the source's marks for another source's.
+        """
+        found = (
+            next(iter(root.glob(pattern)), None) for item in self.inputs if item.required for pattern in item.patterns
         )
+        return any(path is not None and (not certain or self._is_marked(path)) for path in found)
+
+    def _is_marked(self, path: Path) -> bool:
+        if not self.marks or not path.is_file():
+            return not self.marks
+        with path.open("rb") as file:
+            beginning = file.read(_BEGINNING)
+        return any(mark in beginning for mark in self.marks)
 
     def image_folder(self, root: Path) -> Path:
         """The folder that image paths of the tables are relative to."""

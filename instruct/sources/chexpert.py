@@ -211,6 +211,7 @@ SOURCE = Source(
     image_folders=_IMAGE_FOLDERS,
     tables={"images": IMAGES, "studies": STUDIES},
     views={"studies_with_prior": STUDIES_WITH_PRIOR},
+    marks=(b"Path,", b"path_to_image", b"Study,"),
     read=read,
     modules=tuple(f"instruct.sources.{name}" for name in ("chexpert", "chexpert_parts", "chexpert_paths", "files")),
 )

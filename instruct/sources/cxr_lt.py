@@ -117,6 +117,7 @@ SOURCE = Source(
     ),
     image_folders=("files",),
     tables={"images": IMAGES},
+    marks=(b"dicom_id",),
     read=read,
     modules=("instruct.sources.cxr_lt", "instruct.sources.mimic_cxr_images", "instruct.sources.mimic_keys"),
 )

@@ -185,7 +185,7 @@ SOURCE = Source(
     name="mimic_cxr",
     title="MIMIC-CXR and MIMIC-CXR-JPG",
     homepage="https://physionet.org/content/mimic-cxr-jpg/",
-    folders=("mimic_cxr", "MIMIC-CXR", "MIMIC-CXR-JPG", "physionet.org/files", "physionet"),
+    folders=("mimic_cxr", "mimic-cxr", "MIMIC-CXR", "MIMIC-CXR-JPG", "physionet.org/files", "physionet"),
     inputs=(
         Input("metadata", _table("metadata"), _OBTAIN),
         Input("split", _table("split"), _OBTAIN),

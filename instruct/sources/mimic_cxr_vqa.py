@@ -120,17 +120,24 @@ SOURCE = Source(
     name="mimic_cxr_vqa",
     title="MIMIC-CXR-VQA (MIMIC-Ext-MIMIC-CXR-VQA)",
     homepage="https://physionet.org/content/mimic-ext-mimic-cxr-vqa",
-    folders=("mimic_cxr_vqa", "mimic-cxr-vqa", "MIMIC-CXR-VQA", "MIMIC-Ext-MIMIC-CXR-VQA", "mimic-ext-mimic-cxr-vqa"),
+    folders=(
+        *("mimic_cxr_vqa", "mimic-cxr-vqa", "MIMIC-CXR-VQA", "MIMIC-Ext-MIMIC-CXR-VQA", "mimic-ext-mimic-cxr-vqa"),
+        "physionet.org/files/mimic-ext-mimic-cxr-vqa",
+    ),
     inputs=tuple(
         Input(
             split,
-            tuple(f"{folder}dataset/{split}.json" for folder in ("", "MIMIC-Ext-MIMIC-CXR-VQA/", "mimiccxrvqa/", "*/")),
+            (
+                *(f"{folder}dataset/{split}.json" for folder in ("", "*/", "*/MIMIC-Ext-MIMIC-CXR-VQA/")),
+                f"{split}.json",
+            ),
             _OBTAIN,
         )
         for split in SPLITS
     ),
     image_folders=("files",),
     tables={"questions": QUESTIONS},
+    marks=(b'"semantic_type"',),
     read=read,
     modules=("instruct.sources.mimic_cxr_vqa", "instruct.sources.json_stream", "instruct.sources.mimic_keys"),
 )

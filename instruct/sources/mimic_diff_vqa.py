@@ -150,7 +150,13 @@ SOURCE = Source(
     name="mimic_diff_vqa",
     title="MIMIC-Diff-VQA (Medical-Diff-VQA)",
     homepage="https://physionet.org/content/medical-diff-vqa",
-    folders=("mimic_diff_vqa", "medical-diff-vqa", "mimic-diff-vqa", "MIMIC-Diff-VQA"),
+    folders=(
+        "mimic_diff_vqa",
+        "medical-diff-vqa",
+        "mimic-diff-vqa",
+        "MIMIC-Diff-VQA",
+        "physionet.org/files/medical-diff-vqa",
+    ),
     inputs=tuple(
         Input(name, tuple(f"{folder}{file}{end}" for folder in ("", "*/") for end in ("", ".gz")), _OBTAIN)
         for name, file in (("questions", "mimic_pair_questions.csv"), ("studies", "mimic_all.csv"))

@@ -145,7 +145,7 @@ SOURCE = Source(
     name="ms_cxr",
     title="MS-CXR",
     homepage="https://physionet.org/content/ms-cxr",
-    folders=("ms_cxr", "ms-cxr", "MS-CXR", "mscxr"),
+    folders=("ms_cxr", "ms-cxr", "MS-CXR", "mscxr", "physionet.org/files/ms-cxr"),
     inputs=(
         Input(
             "boxes",

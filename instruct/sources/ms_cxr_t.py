@@ -157,7 +157,7 @@ SOURCE = Source(
     name="ms_cxr_t",
     title="MS-CXR-T",
     homepage="https://physionet.org/content/ms-cxr-t",
-    folders=("ms_cxr_t", "ms-cxr-t", "MS-CXR-T", "mscxrt"),
+    folders=("ms_cxr_t", "ms-cxr-t", "MS-CXR-T", "mscxrt", "physionet.org/files/ms-cxr-t"),
     inputs=tuple(
         Input(
             name,

@@ -172,6 +172,7 @@ SOURCE = Source(
     inputs=tuple(Input(name, (f"{name}.csv",), _OBTAIN) for name in FOLDERS.values()),
     image_folders=(".",),
     tables={"images": IMAGES, "objects": OBJECTS},
+    marks=(b"annotation",),
     read=read,
     modules=(
         "instruct.sources.object_cxr",

@@ -244,6 +244,7 @@ SOURCE = Source(
     ),
     image_folders=("images",),
     tables={"reports": REPORTS, "entities": ENTITIES},
+    marks=(b'"entities"',),
     read=read,
     modules=("instruct.sources.radgraph",),
 )

@@ -197,6 +197,7 @@ SOURCE = Source(
     inputs=tuple(Input(name, (f"{name}.json", f"1.0.0/{name}.json", f"radqa/{name}.json"), _OBTAIN) for name in SPLITS),
     image_folders=("images",),
     tables={"questions": QUESTIONS},
+    marks=(b'"paragraphs"',),
     read=read,
     modules=("instruct.sources.radqa",),
 )

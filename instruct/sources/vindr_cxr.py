@@ -57,6 +57,7 @@ SOURCE = Source(
     ),
     image_folders=(".",),
     tables=TABLES,
+    marks=(b"rad_id",),
     read=read,
     modules=("instruct.sources.vindr_cxr", *MODULES),
 )

@@ -47,6 +47,7 @@ SOURCE = Source(
     ),
     image_folders=(".",),
     tables=TABLES,
+    marks=(b"rad_ID",),
     read=read,
     modules=("instruct.sources.vindr_pcxr", *MODULES),
 )
