@@ -57,6 +57,14 @@ def test_a_path_below_files_is_the_same_image(root):
     assert read(root) == before
 
 
+def test_the_three_files_alone_are_enough(root, tmp_path):
+    before = read(root)
+    (root / "dataset").rename(tmp_path / "MIMIC-CXR-VQA")
+    found = read(tmp_path / "MIMIC-CXR-VQA")
+    assert [row | {"origin": None} for row in found] == [row | {"origin": None} for row in before]
+    assert found[0]["origin"] == "train.json:1"
+
+
 def test_the_release_s_own_folder_is_found(root, tmp_path):
     (tmp_path / "download").mkdir()
     root.rename(tmp_path / "download" / "MIMIC-Ext-MIMIC-CXR-VQA")
