@@ -195,9 +195,7 @@ def _faults(
         folder = folders.get(namespace)
         if folder is None:
             return np.full(len(some), _CODES[Reason.MISSING_IMAGE], np.int8)
-        encoded = some.dictionary_encode()
-        codes = np.array([_CODES[fault] for fault in folder.faults(encoded.dictionary.to_pylist())], np.int8)
-        return codes[np.asarray(encoded.indices)] if len(some) else codes
+        return np.fromiter(map(_CODES.__getitem__, folder.faults(some.to_pylist())), np.int8, len(some))
 
     held_by = namespaces(records, entry.namespace)[1]
     sources = sorted(pc.unique(held_by).to_pylist())
