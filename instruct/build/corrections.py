@@ -69,8 +69,9 @@ def find_corrections(selection: Selection, sources: SourceTables) -> Corrections
     with TemporaryDirectory(prefix="cxr-instruct-splits-") as scratch, duckdb.connect(":memory:") as db:
         db.execute(f"SET temp_directory = '{scratch}'")
         records = _Records(db, selection, sources)
-        for name, rule in recipe.splits.items():
-            if rule == "follow_upstream":
+        # Those nearer to the originals first: the others follow the splits that these have then.
+        for name in sorted(recipe.splits, key=lambda name: (len(records.upstream(name)), name)):
+            if recipe.splits[name] == "follow_upstream":
                 records.follow(name)
         records.leave_out(recipe.leave_out)
         records.drop_leaks(list(recipe.splits))
@@ -100,10 +101,15 @@ class _Records:
         for source, upstream in self._derived.copies(entry.spec.source for entry in self._entries):
             link_copies(db, source, upstream, self._owners)
 
+    def upstream(self, dataset: str) -> list[str]:
+        """Sources that a dataset reuses."""
+        own = {entry.spec.source for entry in self._entries if entry.spec.dataset == dataset}
+        return sorted({name for source in own for name in self._derived.upstream(source)})
+
     def follow(self, dataset: str) -> None:
         """Give records the split that their study or image, or else their patient, has upstream."""
         own = {entry.spec.source for entry in self._entries if entry.spec.dataset == dataset}
-        upstream = sorted({name for source in own for name in self._derived.upstream(source)})
+        upstream = self.upstream(dataset)
         configs = self._configs("source", upstream)
         self._db.register("official", self._official if OFFICIAL in upstream else self._official.slice(0, 0))
         self._db.execute(
