@@ -11,6 +11,7 @@ from typing import Any
 from instruct.errors import DataError, UsageError
 from instruct.training import checkpoints
 from instruct.training.base import load_base
+from instruct.training.lora import load_adapter
 from instruct.training.recipe import ModelChoice
 
 # What a processor consists of; saved anew it could lose its video part, so the base's own files are copied.
@@ -76,15 +77,13 @@ def merge(run: Path, out: Path, base: str | None = None, dtype: str = "auto") ->
 
     Raises:
         UsageError: there is no adapter, or `out` holds something.
-        DataError: the base cannot be loaded.
+        DataError: the base cannot be loaded, or the adapter does not fit it.
     """
-    from peft import PeftModel
-
     adapter = find_adapter(run)
     choice = base_of(adapter) if base is None else ModelChoice(id=base)
     _new_folder(out)
     model = load_base(choice, dtype=dtype)
-    merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    merged = load_adapter(model, adapter).merge_and_unload()
     merged.save_pretrained(str(out))
     for file in _processor_files(choice):
         shutil.copyfile(file, out / file.name)

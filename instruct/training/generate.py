@@ -175,15 +175,14 @@ def _engine(request: Request, device: Any) -> tuple[Ask, dict[str, Any]]:
 
         return VllmAnswerer(request.model, request.adapter, request.max_new_tokens), _versions("vllm", "transformers")
     from instruct.training.answers import Answerer
+    from instruct.training.lora import load_adapter
     from instruct.training.processor import align_pad_token, processor_backend
 
     processor = model_processor(request.model)
     model = load_base(request.model, request.quant, device)
     align_pad_token(model, processor)
     if request.adapter:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(request.adapter))
+        model = load_adapter(model, request.adapter)
     if not request.quant:
         model.to(device)
     made_with = {"processor": processor_backend(processor), "device": str(device)}

@@ -1,10 +1,13 @@
-"""The adapter: which layers get one."""
+"""The adapter: which layers get one, and a saved one put back in its place."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
-from instruct.errors import SpecError
+from instruct.errors import DataError, SpecError
 from instruct.training.base import decoder_name, linear_layers
 from instruct.training.recipe import Lora, ModelChoice, Quant
 
@@ -66,6 +69,33 @@ def attach_adapter(model: Any, choice: ModelChoice, lora: Lora, quant: Quant | N
     adapter.base_model_name_or_path, adapter.revision = choice.id, choice.revision
     if checkpointing:
         wrapped.enable_input_require_grads()  # without it no gradient passes the frozen embedding
+    return wrapped
+
+
+def load_adapter(model: Any, adapter: Path) -> Any:
+    """The model with a saved adapter, every weight of which has found its place.
+
+    Raises:
+        DataError: the adapter is of another kind of model; the library alone would leave out what does not fit.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+
+    base = json.loads((adapter / "adapter_config.json").read_text("utf-8")).get("base_model_name_or_path")
+    with safe_open(adapter / "adapter_model.safetensors", "pt") as weights:
+        saved = set(weights.keys())
+    try:
+        with catch_warnings():
+            simplefilter("ignore", UserWarning)  # a line as long as the names of all layers
+            wrapped = PeftModel.from_pretrained(model, str(adapter))
+        fits = saved == set(get_peft_model_state_dict(wrapped))
+        why = "its layers are not this model's"
+    except (RuntimeError, ValueError, KeyError) as error:
+        fits, why = False, str(error).strip().splitlines()[0]
+    if not fits:
+        raise DataError(
+            f"{adapter}: does not fit {model.config.name_or_path or 'the model'}: {why}; it was trained for {base}"
+        )
     return wrapped
 
 

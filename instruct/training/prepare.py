@@ -109,7 +109,23 @@ def prepare(
             ) from error
         rows = only_rows(rows, choose_rows(rows, recipe.evaluation.max_rows, limits.seed))
         validation = (rows, measured(rows)[0])
+        _refuse_no_evaluation(validation, recipe)
     return Prepared(index, measures, plan, validation, facts)
+
+
+def _refuse_no_evaluation(validation: tuple[MixtureIndex, Measures], recipe: TrainingRecipe) -> None:
+    """Refuse an evaluation of nothing, whose loss would be no number."""
+    index, measures = validation
+    limit = recipe.plan.max_length
+    lengths = np.concatenate(
+        [length[part.candidates] for part, length in zip(index.parts, measures.length, strict=True)]
+    )
+    if not ((lengths > 0) & (lengths <= limit)).any():
+        raise DataError(
+            f"evaluation: of {len(lengths):,} rows of split {index.split} none is usable, {(lengths > limit).sum():,}"
+            f" are longer than plan.max_length {limit}; `cxr-instruct check` lists them. Choose another"
+            " evaluation.split, raise plan.max_length, or set evaluation to null"
+        )
 
 
 def _refuse_long(index: MixtureIndex, measures: Measures, limit: int) -> None:

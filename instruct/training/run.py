@@ -26,7 +26,7 @@ from instruct.training.prepare import Prepared, prepare
 from instruct.training.processor import align_pad_token
 from instruct.training.recipe import TrainingRecipe
 from instruct.training.record import say_plan, write_record
-from instruct.training.settings import accumulation, check_sharding, training_arguments, world_size
+from instruct.training.settings import accumulation, check_kinds, check_sharding, training_arguments, world_size
 
 if TYPE_CHECKING:
     from instruct.training.trainer import LoraTrainer
@@ -88,6 +88,7 @@ def train(recipe: TrainingRecipe, resume: str | None = None, *, say: Callable[[s
         with state.main_process_first():  # the others read what it measured
             data = prepare(recipe, processor, workers=_workers(state), say=quiet)
         _same_everywhere(data, state)
+        check_kinds(recipe, data.plan, data.measures.images)
         if checkpoint is not None:
             checkpoints.check_same_run(recipe.out, data.facts)
         set_seed(recipe.plan.seed)  # the adapter starts from random numbers

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from instruct.errors import SpecError, UsageError
+from instruct.mixture.plan import RunPlan
 from instruct.training.recipe import TrainingRecipe
 
 # Measuring lengths of millions of rows and writing to a slow disk happen on one process while the others wait.
@@ -116,7 +121,7 @@ def _reports(recipe: TrainingRecipe) -> list[str]:
 
 
 def check_sharding(recipe: TrainingRecipe) -> None:
-    """Refuse what several processes cannot do together.
+    """Refuse what FSDP does not take.
 
     Raises:
         SpecError: gradient checkpointing is set twice under FSDP.
@@ -127,4 +132,31 @@ def check_sharding(recipe: TrainingRecipe) -> None:
         raise SpecError(
             "gradient_checkpointing is set in the recipe and fsdp_activation_checkpointing in accelerate's file;"
             " set gradient_checkpointing=false"
+        )
+
+
+def check_kinds(recipe: TrainingRecipe, plan: RunPlan, images: Sequence[NDArray[np.int16]]) -> None:
+    """Refuse what DeepSpeed ZeRO-3 would wait for without end: processes of which only some have an image in a step.
+
+    Args:
+        recipe: the recipe.
+        plan: the rows in the order they are seen.
+        images: per part and row of its shards, the number of images.
+
+    Raises:
+        SpecError: the steps of such a run have rows of both kinds.
+    """
+    stage = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE")
+    sharded = os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true" and stage == "3"
+    if not sharded or recipe.plan.text_only_apart:
+        return
+    kinds = {
+        bool(kind)
+        for part, counts in enumerate(images)
+        for kind in np.unique(counts[plan.row[plan.part == part]] > 0).tolist()
+    }
+    if len(kinds) > 1:
+        raise SpecError(
+            "plan.text_only_apart: the run draws rows with and without images, and under DeepSpeed ZeRO-3 a process"
+            " without an image would wait for the others' vision tower for ever; set plan.text_only_apart=true"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from instruct.errors import DataError
+from instruct.errors import DataError, SpecError
 from instruct.mixture.plan import RunPlan
 from instruct.training.log import read_log
 from instruct.training.run import train
@@ -124,6 +124,37 @@ def test_early_stop_keeps_the_best(tmp_path: Path, demo_dataset: Path, tiny: Cal
     assert result.evaluation is not None and result.evaluation["loss"] == pytest.approx(trace[best], rel=1e-6)
     kept = (tmp_path / "run" / f"checkpoint-{best}" / "adapter_model.safetensors").read_bytes()
     assert kept == (result.adapter / "adapter_model.safetensors").read_bytes()
+
+
+def test_validation_rows_that_are_all_too_long(tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]) -> None:
+    mixture = {"use": [{"configs": FINDINGS}], "splits": {"val": {"use": [{"tasks": "Progression Findings*"}]}}}
+    made = recipe(tmp_path / "run", demo_dataset, tiny("llava"), mixture=mixture, plan={"max_length": 110})
+    with pytest.raises(DataError, match=r"evaluation: of \d+ rows of split validation none is usable, \d+ are longer"):
+        train(made)
+
+
+def test_rows_of_both_kinds_under_zero_3(
+    tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `accelerate launch` tells of DeepSpeed's stage; the processes would wait for each other for ever."""
+    from instruct.training.base import model_processor
+    from instruct.training.prepare import prepare
+    from instruct.training.settings import check_kinds
+
+    def planned(**changes: object) -> None:
+        made = recipe(tmp_path / "run", demo_dataset, tiny("llava"), evaluation=None, **changes)
+        data = prepare(made, model_processor(made.model))
+        check_kinds(made, data.plan, data.measures.images)
+
+    planned()
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
+    planned()
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
+    with pytest.raises(SpecError, match=r"rows with and without images.*set plan.text_only_apart=true"):
+        planned()
+    planned(plan={"text_only_apart": True})
+    planned(mixture={"use": [{"configs": FINDINGS}]})
 
 
 def test_an_empty_validation_split(tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]) -> None:

@@ -135,6 +135,21 @@ def test_an_adapter_answers(tmp_path: Path, demo_dataset: Path, tiny: Tiny) -> N
     assert again.startswith("0 examples answered in 0.0 s")
 
 
+def test_a_model_with_an_adapter_by_its_folder(tmp_path: Path, tiny_run: Path, demo_dataset: Path, tiny: Tiny) -> None:
+    ask = ("--data", demo_dataset, "--split", "test", "--max-rows", "1", "--max-new-tokens", "8")
+    call("generate", tiny("llava"), *ask, "--adapter", tiny_run / "adapter", "--out", tmp_path / "with")
+    call("generate", tiny("llava"), *ask, "--out", tmp_path / "without")
+    index = index_of(demo_dataset, "test", configs="*")
+    adapted = request(tiny("llava"), max_new_tokens=8, max_rows=1, adapter=tiny_run / "adapter")
+    found = (tmp_path / "with" / "predictions.jsonl").read_bytes()
+    assert found == made(adapted, index, tmp_path / "here")
+    assert found != (tmp_path / "without" / "predictions.jsonl").read_bytes()
+    assert {line["split"] for line in texts(tmp_path / "with" / "predictions.jsonl")} == {"test"}
+    # Of another family, of which the library would load what fits and answer without the rest.
+    err = call("generate", tiny("idefics3"), *ask, "--adapter", tiny_run / "adapter", "--out", tmp_path / "x", check=4)
+    assert f"adapter: does not fit {tiny('idefics3')}: " in err.err and f"trained for {tiny('llava')}" in err.err
+
+
 def test_a_folder_keeps_to_one_way_of_asking(tmp_path: Path, demo_dataset: Path, tiny: Tiny) -> None:
     index = index_of(demo_dataset, tasks="Findings Generation")
     generate(request(tiny("llava"), max_rows=1), index, tmp_path / "out")

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from instruct.mixture.index import build_index
 from instruct.mixture.plan import RunPlan
+from instruct.mixture.rows import open_rows
+from instruct.training.lengths import Lengths
+from instruct.training.log import read_log
+from instruct.training.processor import load_processor
 from instruct.training.recipe import TrainingRecipe
 from instruct.training.run import train
+from tests.build.helpers import rows
 from tests.training.runs import TWO, apart, evaluations, finish, launch, losses, recipe, write_recipe
+from tests.training.spoil import change, copied, cut_file
 
 pytestmark = pytest.mark.slow
 # Masks of dropout belong to a process; all else does not depend on how a step is cut.
@@ -84,9 +94,82 @@ def test_a_checkpoint_of_two_processes_goes_on_in_one(one: Path, two: Path, make
     assert apart(losses(out), losses(one)) <= 1e-5
 
 
-def test_a_fault_of_one_process_ends_both(make: Make, demo_dataset: Path, tmp_path: Path) -> None:
-    # A learning rate that makes the second step's loss overflow on every process.
+def test_a_checkpoint_of_one_process_goes_on_in_two(one: Path, make: Make, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(one, out)
+    shutil.rmtree(out / "checkpoint-6")
+    file = write_recipe(tmp_path / "r.yaml", make(out, micro_batch=2))
+    assert f"resuming from {out / 'checkpoint-3'}" in finish(launch(TWO, file, "--resume", "auto"))
+    assert apart(losses(out), losses(one)) <= 1e-5
+
+
+def drawn_ids(out: Path, data: Path) -> list[str]:
+    """Ids in the order of a run's plan."""
+    plan = RunPlan.load(out)
+    config = {task["name"]: task["config"] for task in json.loads((data / "manifest.json").read_text("utf-8"))["tasks"]}
+    parts = [
+        rows(data, config[label], "train") if number else []
+        for label, number in zip(plan.meta["labels"], plan.meta["rows"], strict=True)
+    ]
+    return [parts[part][row]["id"] for part, row in zip(plan.part, plan.row, strict=True)]
+
+
+def test_a_loss_that_is_no_number_on_one_process_ends_both(
+    make: Make, demo_dataset: Path, tiny: Callable[..., Path], one: Path, tmp_path: Path
+) -> None:
+    """A token whose embedding is no number occurs for the first time in one row, on the second process."""
+    plan = RunPlan.load(one)
+    index = build_index(make(tmp_path).mixture_recipe())
+    opened = [open_rows(part) for part in index.parts]
+    lengths = Lengths(load_processor(tiny("llava")))
+    tokens = [
+        set(lengths.tokens(opened[part][row]).ids.tolist()) for part, row in zip(plan.part, plan.row, strict=True)
+    ]
+    draw, token = next(
+        (draw, min(new))
+        for draw in range(8, 48)
+        if draw // 2 % 2 == 1  # pairs of rows are dealt to the processes in turn
+        and (new := tokens[draw].difference(*(tokens[other] for other in range((draw // 8 + 1) * 8) if other != draw)))
+    )
+    model = tmp_path / "model"
+    shutil.copytree(tiny("llava"), model)
+    weights = load_file(model / "model.safetensors")
+    weights[next(name for name in weights if name.endswith("embed_tokens.weight"))][token] = float("nan")
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
     made = make(tmp_path / "run", micro_batch=2)
-    file = write_recipe(tmp_path / "r.yaml", made)
-    output = finish(launch(TWO, file, "optimizer.learning_rate=1e30"), check=None)
-    assert "the loss is not finite; the batches held " in output and "[process 0] error: " in output
+    made = made.model_copy(update={"model": made.model.model_copy(update={"id": str(model)})})
+    output = finish(launch(TWO, write_recipe(tmp_path / "r.yaml", made)), check=1)
+    step, bad = draw // 8 + 1, drawn_ids(one, demo_dataset)[draw]
+    assert f"step {step}: the loss is not finite; the batches held " in output
+    (stop,) = read_log(tmp_path / "run", "stop")
+    pair = drawn_ids(one, demo_dataset)[draw - draw % 2 :][:2]
+    assert stop["step"] == step and bad in stop["ids"] and set(stop["ids"]) == set(pair)
+    assert all(f"[process {rank}] error: step {step}: the loss" in output for rank in (0, 1))
+    assert list(losses(tmp_path / "run")) == list(range(1, step)) and not (tmp_path / "run" / "adapter").exists()
+
+
+def test_an_image_that_breaks_on_one_process_ends_both(
+    make: Make, demo_dataset: Path, one: Path, tmp_path: Path
+) -> None:
+    data = copied(demo_dataset, tmp_path / "data", own_images=True)
+    broken = drawn_ids(one, demo_dataset)
+    plan = RunPlan.load(one)
+    draw = next(
+        draw
+        for draw in range(8, 48)
+        if draw // 2 % 2 == 1 and plan.meta["labels"][plan.part[draw]].startswith("[Findings Generation]")
+    )
+
+    def spoil(found: list[dict[str, Any]]) -> None:
+        for row in found:
+            if row["id"] == broken[draw]:
+                cut_file(row["images"][0]["path"])
+
+    change(data, spoil, "findings_generation-*", "train")
+    made = make(tmp_path / "run", micro_batch=2)
+    mixture = made.mixture_recipe().model_copy(update={"data": [data]})
+    output = finish(
+        launch(TWO, write_recipe(tmp_path / "r.yaml", made.model_copy(update={"mixture": mixture}))), check=1
+    )
+    assert f"[process 1] error: row {broken[draw]}, image 1: " in output and "truncated" in output
+    assert not (tmp_path / "run" / "adapter").exists()
