@@ -27,6 +27,29 @@ _NO_CHANGE = (
 )
 
 
+def _clean_report() -> str:
+    kept = (
+        "list_filter(string_split(text, '. '),"
+        f" lambda sentence: NOT regexp_matches(lower(sentence), '{'|'.join(_EARLIER)}'))"
+    )
+    # A sentence that begins with such a word begins with the next one instead.
+    begun = (
+        f"list_transform({kept}, lambda sentence: CASE WHEN lower(left(sentence, 3)) IN ('new', 'aga')"
+        " AND regexp_matches(sentence, '(?i)^(new|again),? ')"
+        " THEN upper(regexp_extract(sentence, '^[^ ]+ (.)', 1)) || regexp_replace(sentence, '^[^ ]+ .?', '')"
+        " ELSE sentence END)"
+    )
+    clean = f"array_to_string({begun}, '. ')"
+    for pattern, instead in (
+        (r"(?i)\s?\bagain\b", ""),
+        (r"(?i)\bnew\.", "present."),
+        (r"(?i)\b(a) new ([aeio])", r"\1n \2"),
+        (r"(?i)\bnew ", ""),
+    ):
+        clean = f"regexp_replace({clean}, '{pattern}', '{instead}', 'g')"
+    return f"trim({clean})"
+
+
 @dataclass(frozen=True)
 class Macro:
     """One macro: how it is called, what it gives, and its SQL body."""
@@ -69,10 +92,9 @@ def macros(seed: int = 0, mentions_change: str = "substring") -> list[Macro]:
             "clean_report(text)",
             "A report section without what one study cannot show: sentences that tell of an earlier study go, 'again' "
             "goes, 'new' becomes 'present' at a sentence's end and goes elsewhere. The published rule also cuts "
-            "'against' to 'st'; this one looks for whole words.",
-            "trim(regexp_replace(regexp_replace(regexp_replace(array_to_string(list_filter(string_split(text, '. '),"
-            f" lambda sentence: NOT regexp_matches(lower(sentence), '{'|'.join(_EARLIER)}')), '. '),"
-            r" '\s?\bagain\b', '', 'g'), '\bnew\.', 'present.', 'g'), '\bnew ', '', 'g'))",
+            "'against' to 'st' and keeps 'New' and 'Again' where a sentence begins with them; this one looks for whole "
+            "words, large or small.",
+            _clean_report(),
         ),
         Macro(
             "capital(text)",

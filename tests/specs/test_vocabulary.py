@@ -148,7 +148,13 @@ def test_times_and_blanks(call, text, told):
         ("Tube was REMOVED. No effusion.", "No effusion."),
         ("Opacity is seen again at the base.", "Opacity is seen at the base."),
         ("The opacity is new.", "The opacity is present."),
-        ("There is a new opacity.", "There is a opacity."),
+        ("There is a new opacity.", "There is an opacity."),
+        ("A new left effusion. A new unilateral line.", "A left effusion. A unilateral line."),
+        ("New left effusion. Heart is normal.", "Left effusion. Heart is normal."),
+        ("1. New opacity. 2. Again, there is edema.", "1. Opacity. 2. There is edema."),
+        ("Again seen is a line. Once again no effusion.", "Seen is a line. Once no effusion."),
+        ("NEW OPACITY, AGAIN AT THE BASE.", "OPACITY, AT THE BASE."),
+        ("effusion. heart is normal.", "effusion. heart is normal."),
         ("Seen against the heart.", "Seen against the heart."),
         ("Renewed effort.", "Renewed effort."),
         ("Since the previous film, worse", ""),
@@ -162,9 +168,9 @@ def test_a_cleaned_report_tells_of_one_study(call, text, clean):
 def test_a_cleaned_report_keeps_its_sentences_in_order(call, texts):
     for text, clean in zip(texts, call("clean_report", *texts), strict=True):
         assert not any(word in clean.lower() for word in EARLIER)
-        assert not re.search(r"\bagain\b", clean)
+        assert not re.search(r"\bagain\b", clean, re.IGNORECASE)
         kept = ". ".join(part for part in text.split(". ") if not any(word in part.lower() for word in EARLIER))
-        if not re.search(r"\b(again|new)\b", kept):
+        if not re.search(r"\b(again|new)\b", kept, re.IGNORECASE):
             assert clean == kept.strip(" ")
 
 
