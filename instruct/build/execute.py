@@ -15,7 +15,7 @@ from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 from instruct.build.job import ShardResult
 from instruct.build.tell import Tell
@@ -46,6 +46,8 @@ class Runnable(Protocol):
 
 
 _Job = TypeVar("_Job", bound=Runnable)
+_Given = TypeVar("_Given")
+_Asked = ParamSpec("_Asked")
 Run = Callable[[_Job, Path], ShardResult]
 
 
@@ -123,6 +125,9 @@ class LocalExecutor:
         running: dict[Future[ShardResult], tuple[_Job, Path]] = {}
         lost: list[tuple[_Job, Path]] = []
         with _pool(self.workers) as pool:
+            # Workers start, which takes a second of imports, while this process reads and plans.
+            for _ in range(self.workers if self.workers > 1 else 0):
+                _submit(pool, _start)
             try:
                 for job in jobs:
                     try:
@@ -147,14 +152,20 @@ def _pool(workers: int) -> Pool:
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
 
 
-def _submit(pool: Pool, run: Run[_Job], job: _Job, staged: Path) -> Future[ShardResult]:
-    """Hand a job to the pool, which may start a worker for it.
+def _start() -> None:
+    """What a worker is asked first: nothing, but it has imported all it needs then."""
+
+
+def _submit(
+    pool: Pool, function: Callable[_Asked, _Given], *asked: _Asked.args, **named: _Asked.kwargs
+) -> Future[_Given]:
+    """Hand a call to the pool, which may start a worker for it.
 
     The worker inherits that SIGINT is blocked: Ctrl-C is for this process alone, which then ends its workers.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return pool.submit(run, job, staged)
+        return pool.submit(function, *asked, **named)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -162,10 +162,12 @@ class CompiledTemplate:
         return line
 
 
-@lru_cache(maxsize=64)
 def compile_template(source: TemplateSource, dialect: str = "thousand") -> CompiledTemplate:
     """The compiled form of a template, made once in a process."""
-    return CompiledTemplate(source, dialect)
+    return _compiled(source, dialect)
+
+
+_compiled = lru_cache(maxsize=64)(CompiledTemplate)
 
 
 def _statements(variant: Variant) -> Iterator[nodes.Node]:

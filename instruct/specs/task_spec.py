@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +14,7 @@ from pydantic import Field
 from instruct.errors import SpecError, UsageError
 from instruct.model import StrictModel
 from instruct.resources import shipped
-from instruct.specs.yaml_file import YamlFile, load_yaml
+from instruct.specs.yaml_file import YamlFile, parse_yaml, read_text
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -117,9 +118,15 @@ def load_task_spec(path: Path) -> list[TaskEntry]:
     Raises:
         SpecError: with every fault of the file.
     """
-    file = load_yaml(path)
+    return list(_tasks(path, read_text(path)))
+
+
+@lru_cache(maxsize=256)
+def _tasks(path: Path, text: str) -> tuple[TaskEntry, ...]:
+    """The tasks of a spec's text, kept: one command asks several times for all of them."""
+    file = parse_yaml(path, text)
     spec = file.validate(TaskSpec)
-    return [TaskEntry(spec, task, file, index) for index, task in enumerate(spec.tasks)]
+    return tuple(TaskEntry(spec, task, file, index) for index, task in enumerate(spec.tasks))
 
 
 def load_task_specs(folders: Iterable[Path] = ()) -> list[TaskEntry]:

@@ -130,13 +130,34 @@ def load_yaml(path: Path) -> YamlFile:
     """Read a YAML file.
 
     Raises:
-        SpecError: the file cannot be read, is no YAML, has a key twice in one mapping, a key that is a list or a
-            mapping, or an alias that holds itself.
+        SpecError: as :func:`read_text` and :func:`parse_yaml`.
+    """
+    return parse_yaml(path, read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """Text of a file.
+
+    Raises:
+        SpecError: the file cannot be read, or is no text.
     """
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}:1:1: cannot be read: {error}") from None
+
+
+def parse_yaml(path: Path, text: str) -> YamlFile:
+    """The YAML of a text.
+
+    Args:
+        path: the file it was read from, for messages.
+        text: the text.
+
+    Raises:
+        SpecError: the text is no YAML, has a key twice in one mapping, a key that is a list or a mapping, or an alias
+            that holds itself.
+    """
     walk = _Walk(path)
     try:
         loader = _Loader(text)
