@@ -13,25 +13,21 @@ from instruct.cli import options
 @click.command("copy")
 @options.folder
 @click.argument("url")
-@click.option(
-    "--option", "settings", multiple=True, metavar="KEY=VALUE", help="Of the file system, as fsspec takes it."
-)
+@options.store_options
 @options.as_json
 def command(folder: Path, url: str, settings: tuple[str, ...], as_json: bool) -> None:
-    """Copy the finished build OUT to URL, any place that fsspec knows (s3://, gs://, abfs://, sftp://, a folder).
+    """Copy the build, export or piece of a build OUT to URL, any place that fsspec knows (s3://, gs://, abfs://, ...).
 
-    Every file is read back and compared; the manifest goes last. Run it again after a break: it goes on. The terms of
-    the sources hold for the copy too.
+    Every file is read back and compared, and what says that the copy is whole goes last. Run it again after a break: it
+    goes on. Pieces of one build may all go to one URL. The terms of the sources hold for the copy too.
     """
-    from instruct.errors import UsageError
+    from instruct.export.pieces import holds_piece, send_piece
     from instruct.export.store import copy_to
-    from instruct.specs.yaml_file import load_value
 
-    for setting in settings:
-        if "=" not in setting:
-            raise UsageError(f"--option {setting!r} is not of the form KEY=VALUE")
-    given = {key: load_value(value) for key, _, value in (setting.partition("=") for setting in settings)}
-    copied = copy_to(folder, url, given, None if as_json else lambda file: click.echo(file, err=True))
+    send = send_piece if holds_piece(folder) else copy_to
+    copied = send(
+        folder, url, options.read_store(settings), None if as_json else lambda file: click.echo(file, err=True)
+    )
     if as_json:
         click.echo(json.dumps({"url": url, **vars(copied)}))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -19,11 +20,11 @@ from instruct.cli.progress import progress
 @click.option(
     "--from",
     "pieces",
-    type=click.Path(path_type=Path),
     multiple=True,
     metavar="PIECE",
-    help="Folder of a piece that was not made in --out. Repeatable.",
+    help="Folder of a piece that was not made in --out, or URL that `copy` sent pieces to. Repeatable.",
 )
+@options.store_options
 @options.workers
 @options.specs
 @options.as_json
@@ -32,7 +33,8 @@ def command(
     overrides: tuple[str, ...],
     data_root: Path | None,
     out: Path,
-    pieces: tuple[Path, ...],
+    pieces: tuple[str, ...],
+    settings: tuple[str, ...],
     workers: int,
     specs: tuple[Path, ...],
     as_json: bool,
@@ -43,10 +45,17 @@ def command(
     names of its shards; `build` makes them instead.
     """
     from instruct.api import build_dataset, load_recipe
+    from instruct.export.pieces import fetch_pieces
 
-    with progress(quiet=as_json) as listener:
+    chosen = load_recipe(recipe, overrides)
+    beside = out.absolute().parent  # on its disk, so that shards need not be copied again
+    beside.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".merge-", dir=beside) as fetched, progress(quiet=as_json) as listener:
+        folders = [Path(piece) for piece in pieces if "://" not in piece]
+        for number, url in enumerate(piece for piece in pieces if "://" in piece):
+            folders.append(Path(fetched) / str(number))
+            fetch_pieces(url, folders[-1], options.read_store(settings))
         result = build_dataset(
-            load_recipe(recipe, overrides), out, data_root=data_root, workers=workers, pieces=pieces, specs=specs,
-            listener=listener,
-        )  # fmt: skip
+            chosen, out, data_root=data_root, workers=workers, pieces=folders, specs=specs, listener=listener
+        )
     report(result, as_json)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import click
+
+from instruct.errors import UsageError
 
 data_root = click.option(
     "--data-root",
@@ -18,7 +22,23 @@ specs = click.option(
     multiple=True,
     help="Folder with more task specs (*.yaml), their templates beside them or in templates/. Repeatable.",
 )
-out = click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder.")
+
+
+def _local(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    """A build maps its shards into memory and renames them, which stores cannot do."""
+    if re.match(r"[a-z0-9+]+:/", str(value)):
+        raise UsageError(
+            f"--out {value}: is a URL; give a local folder, and send what was built there with `cxr-instruct copy`"
+        )
+    return value
+
+
+out = click.option(
+    "--out", type=click.Path(path_type=Path), required=True, callback=_local, help="Output folder, on a local disk."
+)
+store_options = click.option(
+    "--option", "settings", multiple=True, metavar="KEY=VALUE", help="Of URL's file system, as fsspec takes it."
+)
 workers = click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that render.")
 executor = click.option(
     "--executor",
@@ -34,3 +54,17 @@ address = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, no progress.")
 overrides = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 folder = click.argument("folder", type=click.Path(path_type=Path), metavar="OUT")
+
+
+def read_store(settings: tuple[str, ...]) -> dict[str, Any]:
+    """What ``--option`` says.
+
+    Raises:
+        UsageError: one is not of the form KEY=VALUE.
+    """
+    from instruct.specs.yaml_file import load_value
+
+    for setting in settings:
+        if "=" not in setting:
+            raise UsageError(f"--option {setting!r} is not of the form KEY=VALUE")
+    return {key: load_value(value) for key, _, value in (setting.partition("=") for setting in settings)}

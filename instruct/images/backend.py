@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, Protocol
 
@@ -61,7 +61,7 @@ class Backend(Protocol):
 class PillowBackend:
     """The reference: bicubic, with the support widened by the reduction."""
 
-    @property
+    @cached_property
     def versions(self) -> Mapping[str, str]:
         """See :class:`Backend`."""
         from PIL import features
@@ -110,7 +110,7 @@ class FastBackend:
         # Parallelism is the build's, one process per worker.
         cv2.setNumThreads(1)
 
-    @property
+    @cached_property
     def versions(self) -> Mapping[str, str]:
         """See :class:`Backend`."""
         return {name: version(name) for name in (*_FAST, "pillow")}
