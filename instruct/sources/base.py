@@ -73,7 +73,8 @@ class Files:
 
     def relative(self, path: Path) -> str:
         """Path below the root, with forward slashes: the same on every machine."""
-        return path.relative_to(self.root).as_posix()
+        whole, root = path.as_posix(), f"{self.root.as_posix()}/"
+        return whole[len(root) :] if whole.startswith(root) else path.relative_to(self.root).as_posix()
 
     def __getitem__(self, name: str) -> tuple[Path, ...]:
         return self.found.get(name, ())

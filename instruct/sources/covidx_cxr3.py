@@ -15,7 +15,6 @@ from instruct.errors import DataError
 from instruct.sources.arrays import stems
 from instruct.sources.base import Files, Input, Options, Source, Table, column
 from instruct.sources.files import origins, read_csv
-from instruct.sources.rsna_mapping import FOLDERS as RSNA_FOLDERS
 from instruct.sources.rsna_mapping import NAME, nih_images, nih_keys
 
 SPLITS = ("train", "val", "test")
@@ -129,8 +128,9 @@ SOURCE = Source(
         *(Input(split, _list(split), _OBTAIN, required=split != "val") for split in SPLITS),
         Input(
             "rsna_mapping",
-            (NAME, *(f"../{folder}/{NAME}" for folder in RSNA_FOLDERS)),
-            "Get it from the RSNA's page of the pneumonia challenge: the ChestX-ray14 images behind images of rsna.",
+            (NAME,),
+            "Copy it from RSNA's folder, or get it from the RSNA's page of the pneumonia challenge: with it an image of"
+            " rsna counts as the ChestX-ray14 study behind it, as in RSNA's rows.",
             required=False,
         ),
     ),

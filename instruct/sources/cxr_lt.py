@@ -22,7 +22,7 @@ NEW_CLASSES = (
     "Calcification of the Aorta", "Emphysema", "Fibrosis", "Hernia", "Infiltration", "Mass", "Nodule",
     "Pleural Thickening", "Pneumomediastinum", "Pneumoperitoneum", "Subcutaneous Emphysema", "Tortuous Aorta",
 )  # fmt: skip
-# Columns that say which image a row is about; every other column is a class.
+# Columns that say which image a row is about; every column after the last of them is a class.
 _IDS = ("dicom_id", "subject_id", "study_id", "ViewPosition", "ViewCodeSequence_CodeMeaning", "fpath", "path", "split")
 
 _text = pa.string()
@@ -49,7 +49,8 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
         DataError: a column is missing, an id is no number, a label is neither 1 nor 0, or an image stands twice.
     """
     path = files["train"][0]
-    classes = [name for name in csv_columns(path) if name not in _IDS and name]
+    names = list(csv_columns(path))
+    classes = names[1 + max((place for place, name in enumerate(names) if name in _IDS), default=-1) :]
     columns = {"dicom_id": _text, "subject_id": _text, "study_id": _text}
     found = read_csv(path, columns | dict.fromkeys((*NEW_CLASSES, *classes), pa.float64()))
     dicom = found["dicom_id"].combine_chunks()

@@ -87,7 +87,7 @@ def _documents(files: Files) -> Iterator[tuple[str, bytes]]:
     """Every report's place below the root, as provenance names it, and its XML text."""
     for path in files["reports"]:
         place = files.relative(path)
-        if path.suffix == ".xml":
+        if place.endswith(".xml"):
             yield place, path.read_bytes()
             continue
         try:
@@ -107,7 +107,7 @@ _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, remove_commen
 
 
 def _report(root_folder: Path, place: str, xml: bytes) -> dict[str, Any]:
-    where = root_folder / place
+    where = f"{root_folder}/{place}"
     try:
         root = etree.fromstring(xml, _PARSER)
     except etree.XMLSyntaxError as error:
@@ -123,7 +123,8 @@ def _report(root_folder: Path, place: str, xml: bytes) -> dict[str, Any]:
         if label in sections:
             raise DataError(f"{where}:{element.sourceline}: report {study} has the section {label} twice")
         # Text can be mixed with markup; all of it belongs to the section.
-        sections[label] = "".join(element.itertext()).strip() or None
+        text = "".join(element.itertext()) if len(element) else element.text
+        sections[label] = (text or "").strip() or None
     missing = [section for section in SECTIONS if section not in sections]
     if missing:
         raise DataError(

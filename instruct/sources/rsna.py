@@ -17,7 +17,7 @@ from instruct.errors import DataError
 from instruct.sources.arrays import first_rows, lists_of_rows
 from instruct.sources.base import Files, Input, Options, Source, Table, column
 from instruct.sources.files import origins, read_csv
-from instruct.sources.rsna_mapping import FOLDERS, NAME, nih_images, nih_keys
+from instruct.sources.rsna_mapping import NAME, nih_images, nih_keys
 
 SIDE = 1024
 FOLDER = "stage_2_train_images"
@@ -148,7 +148,7 @@ SOURCE = Source(
     name="rsna",
     title="RSNA Pneumonia Detection Challenge 2018",
     homepage="https://www.kaggle.com/c/rsna-pneumonia-detection-challenge",
-    folders=FOLDERS,
+    folders=("rsna", "RSNA", "rsna-pneumonia-detection-challenge", "rsna-pneumonia"),
     inputs=(
         Input("labels", ("stage_2_train_labels.csv",), _OBTAIN),
         Input("classes", ("stage_2_detailed_class_info.csv",), _OBTAIN, required=False),

@@ -11,8 +11,6 @@ from instruct.errors import DataError
 from instruct.sources.files import read_json
 
 NAME = "pneumonia-challenge-dataset-mappings_2018.json"
-FOLDERS = ("rsna", "RSNA", "rsna-pneumonia-detection-challenge", "rsna-pneumonia")
-"""Usual names of the challenge's folder."""
 
 _text = pa.string()
 

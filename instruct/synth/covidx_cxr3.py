@@ -1,6 +1,7 @@
 """Synthetic COVIDx CXR-4 (or CXR-3): ``train.txt``, ``val.txt``, ``test.txt`` and the images they name.
 
-The negative images of the source ``rsna`` are named by patientIds of the synthetic RSNA corpus beside this one.
+The negative images of the source ``rsna`` are named by patientIds of the synthetic RSNA corpus beside this one, whose
+mapping to ChestX-ray14 is copied.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from instruct.synth.state import ChestState
 
 LISTS = ("train.txt", "val.txt", "test.txt")
 RSNA = "rsna"
+MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
 
 # Source, class, and how its files are named; with the share of such images.
 _SOURCES = {
@@ -64,9 +66,10 @@ def write(root: Path, *, studies: int, seed: int = 0, images: bool = True, gener
     Raises:
         UsageError: too few images, or a COVIDx corpus is there already.
     """
-    start(root, studies, (*LISTS, "train", "val", "test"))
+    start(root, studies, (*LISTS, MAPPING, "train", "val", "test"))
     draws = Draws(seed, "covidx_cxr3")
     lines = _plan(draws, studies, _rsna_ids(root.parent / RSNA, studies, seed, images=images), generation)
+    (root / MAPPING).write_bytes((root.parent / RSNA / MAPPING).read_bytes())
     for name in LISTS[:: 2 if generation == 3 else 1]:
         own = [line for line in lines if line.split == name.removesuffix(".txt")]
         text = "".join(f"{line.patient} {line.file} {line.label} {line.source}\n" for line in own)

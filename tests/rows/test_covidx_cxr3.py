@@ -51,7 +51,7 @@ def test_answers_and_identities(tmp_path):
 def test_an_rsna_image_is_the_study_that_the_rsna_row_has(tmp_path):
     """In the namespace of its upstream, with RSNA's mapping and without; the picture shown is COVIDx's own."""
     _, tables = corpus(tmp_path, SOURCE, 60)
-    mapping = next((tmp_path / "rsna").glob("*mappings_2018.json"))
+    mappings = [next((tmp_path / name).glob("*mappings_2018.json")) for name in ("rsna", SOURCE)]
     for namespace in ("chestxray14", "rsna"):
         theirs = {
             (row["namespace"], *row["studies"])
@@ -64,7 +64,8 @@ def test_an_rsna_image_is_the_study_that_the_rsna_row_has(tmp_path):
             assert (row["namespace"], *row["studies"]) in theirs
             assert row["patient"] == (row["studies"][0][:8] if namespace == "chestxray14" else None)
         assert {row["image_namespace"] for row in records(tables, SOURCE, TASK).values()} == {SOURCE}
-        mapping.unlink(missing_ok=True)
+        for mapping in mappings:
+            mapping.unlink(missing_ok=True)
         tables = read(tmp_path / SOURCE, SOURCE)
 
 

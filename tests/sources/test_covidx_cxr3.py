@@ -44,14 +44,12 @@ def test_lists_are_read(tmp_path, names):
     assert rows[3]["origin"] == f"{names[0]}:4"
 
 
-@pytest.mark.parametrize("folder", ["covidx", "rsna", "RSNA"])
-def test_with_the_mapping_of_rsna_an_image_is_that_of_chestxray14(tmp_path, folder):
-    (tmp_path / "covidx").mkdir()
-    place = tmp_path / folder / "pneumonia-challenge-dataset-mappings_2018.json"
-    place.parent.mkdir(exist_ok=True)
-    place.write_text('[{"subset_img_id": "9aaaaaaa-0003-4000-8000-000000000003", "img_id": "00000009_002.png"}]')
+def test_with_the_mapping_of_rsna_an_image_is_that_of_chestxray14(tmp_path):
+    (tmp_path / "pneumonia-challenge-dataset-mappings_2018.json").write_text(
+        '[{"subset_img_id": "9aaaaaaa-0003-4000-8000-000000000003", "img_id": "00000009_002.png"}]'
+    )
     more = "9aaaaaaa-0004-4000-8000-000000000004 9aaaaaaa-0004-4000-8000-000000000004.png negative rsna\n"
-    rows = read(tmp_path / "covidx", TRAIN + more)
+    rows = read(tmp_path, TRAIN + more)
     assert [(row["namespace"], row["study"], row["patient"]) for row in rows if row["source"] == "rsna"] == [
         ("chestxray14", "00000009_002", "00000009"),
         ("rsna", "9aaaaaaa-0004-4000-8000-000000000004", None),

@@ -54,6 +54,13 @@ def test_the_table_of_2024_stands_in_with_its_own_classes(root):
     assert found[0]["origin"] == "cxr-lt-2024/train_labeled.csv:1"
 
 
+def test_columns_before_the_last_id_are_no_classes(root):
+    wanted = read(root)
+    rows = read_rows(root / "cxr-lt-2023" / "train.csv")
+    write_rows(root / "cxr-lt-2023" / "train.csv", [{"AcquisitionDate": "21500101", **row} for row in rows])
+    assert read(root).equals(wanted)
+
+
 def test_version_folder_and_gzip(root, tmp_path):
     wanted = read(root)
     rows = read_rows(root / "cxr-lt-2023" / "train.csv")
