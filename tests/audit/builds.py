@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from instruct.api import build_dataset, load_recipe
 from tests.build.helpers import call
 
@@ -40,3 +42,17 @@ def named(result: dict[str, Any], key: str = "findings") -> dict[tuple[str, str,
         (one["check"], one["dataset"], one["split"], one["other"], one["other_split"]): one["count"]
         for one in result[key]
     }
+
+
+def shard(file: Path, rows: list[tuple[str | None, list[str], list[str]]]) -> Path:
+    """A shard that holds keys alone: patient, studies, images of each example."""
+    patients, studies, images = (list(column) for column in zip(*rows, strict=True))
+    kind = pa.list_(pa.string())
+    keys = pa.StructArray.from_arrays(
+        [pa.array(map(str, range(len(rows)))), pa.array(patients, pa.string()), pa.array(studies, kind),
+         pa.array(images, kind)],
+        names=["record", "patient", "studies", "images"],
+    )  # fmt: skip
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, pa.schema([("keys", keys.type)])) as writer:
+        writer.write_batch(pa.record_batch([keys], ["keys"]))
+    return file

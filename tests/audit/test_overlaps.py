@@ -15,6 +15,7 @@ from instruct.audit.overlaps import KeyIndex
 from instruct.audit.result import matrix
 from instruct.audit.shards import KINDS, Group
 from instruct.specs.task_spec import SPLITS
+from tests.audit.builds import shard
 
 KEYS = st.sets(st.sampled_from([f"a/{number}" for number in range(12)]))
 GROUPS = st.lists(st.fixed_dictionaries(dict.fromkeys(KINDS, KEYS)), min_size=1, max_size=7)
@@ -48,20 +49,6 @@ def test_counts_are_those_of_the_sets(contents: list[dict[str, set[str]]]) -> No
     cells = [number for row in matrix(groups, found) for cells in row["shared"].values() for number in cells.values()]
     twice = sum(len(keys) for (_, a, b), keys in wanted.items() if groups[a].dataset == groups[b].dataset)
     assert sum(cells) == total + twice  # within one dataset the matrix is symmetrical
-
-
-def shard(file: Path, rows: list[tuple[str | None, list[str], list[str]]]) -> Path:
-    """A shard that holds keys alone: patient, studies, images of each example."""
-    patients, studies, images = (list(column) for column in zip(*rows, strict=True))
-    kind = pa.list_(pa.string())
-    keys = pa.StructArray.from_arrays(
-        [pa.array(map(str, range(len(rows)))), pa.array(patients, pa.string()), pa.array(studies, kind),
-         pa.array(images, kind)],
-        names=["record", "patient", "studies", "images"],
-    )  # fmt: skip
-    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, pa.schema([("keys", keys.type)])) as writer:
-        writer.write_batch(pa.record_batch([keys], ["keys"]))
-    return file
 
 
 @pytest.fixture
