@@ -118,6 +118,7 @@ def test_real_radiographs(shared_data: Path, tmp_path: Path, way: str) -> None:
     files = sorted((shared_data / "openi" / "images").glob("*.png"))
     if not files:
         pytest.skip("needs published OpenI images")
-    real = {file.stem: Image.open(file).convert("L").reduce(3) for file in files}
+    real = {file.stem: Image.open(file).convert("L") for file in files}
+    real = {name: image.reduce(max(1, image.width // 680)) for name, image in real.items()}  # spares time
     found = audit(tmp_path, real, {f"{name}-copy": otherwise(image, way) for name, image in real.items()})
     assert names(found) == {(name, f"{name}-copy") for name in real}
