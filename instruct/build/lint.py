@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ def lint_task(entry: TaskEntry, queries: RecordQueries, template: CompiledTempla
     if not shows and "images" in columns:
         problems.append(f"{at} shows no images; the query gives the column 'images'")
     if not missing and not problems:
-        problems += _lint_rendering(entry, queries, template)
+        types = queries.column_types(entry)
+        problems += _lint_rendering(template, tuple((name, types[name]) for name in ["id", *template.columns]))
     return problems
 
 
@@ -149,18 +151,13 @@ def _assigned(statement: Any) -> list[str]:
     return [name.name for name in statement.find_all(nodes.Name) if name.ctx == "store"]
 
 
-def _lint_rendering(entry: TaskEntry, queries: RecordQueries, template: CompiledTemplate) -> list[str]:
+@lru_cache(maxsize=256)  # many tasks share a template, and give it columns of the same types
+def _lint_rendering(template: CompiledTemplate, types: tuple[tuple[str, pa.DataType], ...]) -> list[str]:
     """Render every variant on made-up records, with every number of images it must be right for."""
     wanted = template.declarations.images
     counts = (0,) if wanted == "none" else _ANY if wanted == "any" else (int(wanted or 0),)
-    types = queries.column_types(entry)
     variants = len(template.variants)
-    records = pa.record_batch(
-        {
-            name: pa.array([example_value(name, types[name])] * variants, types[name])
-            for name in ["id", *template.columns]
-        }
-    )
+    records = pa.record_batch({name: pa.array([example_value(name, kind)] * variants, kind) for name, kind in types})
     each_variant = np.arange(variants)[:, None]
     problems = []
     for count in counts:

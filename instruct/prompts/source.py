@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import TemplateSyntaxError, nodes
@@ -50,7 +51,6 @@ def find_template(name: str, folders: Sequence[Path] = ()) -> TemplateSource:
     search = [*folders, shipped("templates")]
     texts: dict[str, str] = {}
     paths: dict[str, str] = {}
-    environment = TemplateEnvironment({})
 
     def read(file: str, wanted_by: str) -> None:
         if Path(file).name != file:
@@ -68,22 +68,31 @@ def find_template(name: str, folders: Sequence[Path] = ()) -> TemplateSource:
             texts[file] = (folder / file).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{folder / file}:1:1: cannot be read: {error}") from None
-        tree = parse_template(environment, texts[file], paths[file])
-        for node in tree.find_all((nodes.Include, nodes.Extends, nodes.Block)):
-            raise SpecError(
-                f"{paths[file]}:{node.lineno}:1: include, extends and block are not for templates;"
-                ' share text with {% from "file.jinja" import macro %}'
-            )
-        for node in tree.find_all((nodes.Import, nodes.FromImport)):
-            assert isinstance(node, nodes.Import | nodes.FromImport)
-            where = f"{paths[file]}:{node.lineno}:1"
-            if not isinstance(node.template, nodes.Const) or not isinstance(node.template.value, str):
-                raise SpecError(f"{where}: an import must name its file as a plain text")
-            if node.template.value not in texts:
-                read(node.template.value, where)
+        for imported, where in _imports(texts[file], paths[file]):
+            if imported not in texts:
+                read(imported, where)
 
     read(name + SUFFIX, f"template {name}")
     return TemplateSource(name, paths[name + SUFFIX], tuple(texts.items()))
+
+
+@lru_cache(maxsize=256)  # most templates import the same one
+def _imports(text: str, path: str) -> tuple[tuple[str, str], ...]:
+    """The files that a template's text imports, each with the place where it does."""
+    tree = parse_template(TemplateEnvironment({}), text, path)
+    for node in tree.find_all((nodes.Include, nodes.Extends, nodes.Block)):
+        raise SpecError(
+            f"{path}:{node.lineno}:1: include, extends and block are not for templates;"
+            ' share text with {% from "file.jinja" import macro %}'
+        )
+    found = []
+    for node in tree.find_all((nodes.Import, nodes.FromImport)):
+        assert isinstance(node, nodes.Import | nodes.FromImport)
+        where = f"{path}:{node.lineno}:1"
+        if not isinstance(node.template, nodes.Const) or not isinstance(node.template.value, str):
+            raise SpecError(f"{where}: an import must name its file as a plain text")
+        found.append((node.template.value, where))
+    return tuple(found)
 
 
 def parse_template(environment: TemplateEnvironment, text: str, path: str) -> nodes.Template:
