@@ -21,7 +21,14 @@ from PIL import Image
 from instruct.errors import DataError
 from instruct.training.images import REFUSED_IMAGE, ImageFault, image_sizes
 from instruct.training.processor import special_tokens
-from instruct.training.supervision import TOO_LONG, RowFault, Supervision, adds_special_tokens, supervised_tokens
+from instruct.training.supervision import (
+    TOO_LONG,
+    Rendered,
+    RowFault,
+    Supervision,
+    adds_special_tokens,
+    supervised_tokens,
+)
 
 _CHUNK = 512  # rows a process measures at a time
 _WORTH = 4096  # rows that take about as long to measure as a process to start
@@ -125,7 +132,14 @@ class Lengths:
 
     def tokens(self, row: Mapping[str, Any], sizes: Sequence[tuple[int, int]] | None = None) -> Tokens:
         """Token ids of a row, and which of them are supervised; arguments and errors as :meth:`__call__`."""
-        rendered = self.supervision.render(row)
+        return self._tokens(self.supervision.render(row), row, sizes)
+
+    def prompt(self, row: Mapping[str, Any]) -> int:
+        """Tokens of the prompt to generate from; errors as :meth:`Supervision.prompt` and :func:`image_sizes`."""
+        text = self.supervision.prompt(row)
+        return len(self._tokens(Rendered(text, ((len(text), len(text)),), False), row, None).ids)
+
+    def _tokens(self, rendered: Rendered, row: Mapping[str, Any], sizes: Sequence[tuple[int, int]] | None) -> Tokens:
         stands = [
             self._stand(row["id"], index, size)
             for index, size in enumerate(image_sizes(row) if sizes is None else sizes)
