@@ -109,6 +109,8 @@ def generate(request: Request, index: MixtureIndex, out: Path, listener: Listene
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     if request.engine == "vllm" and state.num_processes > 1:
         raise UsageError("--engine vllm uses several GPUs from one process; start it without accelerate")
+    if request.engine == "vllm" and request.quant:
+        raise UsageError("--engine vllm answers with the base as it is stored: set quant=null, or leave --engine away")
     rows = AskedRows(index, request.max_rows)
     if not len(rows):
         raise DataError(f"split {rows.split}: there is no example of {', '.join(part.label for part in index.parts)}")

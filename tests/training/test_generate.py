@@ -21,7 +21,7 @@ from instruct.mixture.index import MixtureIndex, build_index
 from instruct.mixture.recipe import MixtureRecipe
 from instruct.training.answers import Answerer
 from instruct.training.generate import Request, generate
-from instruct.training.recipe import ModelChoice
+from instruct.training.recipe import ModelChoice, Quant
 from instruct.training.run import train
 from tests.build.helpers import call, rows
 from tests.conftest import REPOSITORY
@@ -256,6 +256,11 @@ def test_uses_that_cannot_be_meant(tmp_path: Path, demo_dataset: Path, tiny: Tin
     assert "is no build of cxr-instruct" in err
     with pytest.raises(DataError, match="nothing to draw in split validation"):
         index_of(demo_dataset, "validation", datasets="OpenI")
+
+
+def test_vllm_does_not_quantise(tmp_path: Path, demo_dataset: Path, tiny: Tiny) -> None:
+    with pytest.raises(UsageError, match="set quant=null"):
+        generate(request(tiny("llava"), engine="vllm", quant=Quant()), index_of(demo_dataset), tmp_path / "out")
 
 
 def test_vllm_says_that_it_is_missing(tmp_path: Path, demo_dataset: Path, tiny: Tiny) -> None:

@@ -59,6 +59,14 @@ def test_every_checkpoint_is_asked_and_scored(runs: dict[str, Path], demo_datase
         for file in sorted(runs["with"].glob("predictions/*/predictions.jsonl"))
     }
     assert len(texts) > 1  # the model changes while it learns
+    card = (runs["with"] / "README.md").read_text("utf-8")
+    assert (
+        "Generated answers, step 6:" in card and "Generated answers" not in (runs["without"] / "README.md").read_text()
+    )
+    (last,) = (line for line in scores if line["step"] == 6)
+    for label, part in last["parts"].items():
+        (row,) = (text for text in card.splitlines() if text.startswith(f"| {label} |"))
+        assert f"| {part['n']} |" in row and f"{part['values']['bleu1']:.3f}" in row
 
 
 @pytest.mark.slow
