@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from instruct.digest import digest_file
 from instruct.errors import DataError, TermsError, UsageError
 from instruct.evaluation import Judge, evaluate, make_pairs
 from instruct.evaluation.models.endpoint import ask_endpoint
@@ -26,8 +27,8 @@ class Endpoint(BaseHTTPRequestHandler):
             server.requests.append((self.path, body, self.headers.get("Authorization")))
             status, content = server.script(body, len(server.requests))
         said = json.dumps({"choices": [{"message": {"content": content}}]} if status == 200 else {"error": content})
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(said)))
+        self.send_response(200 if status == "cut" else status)
+        self.send_header("Content-Length", str(len(said) + (status == "cut")))
         self.end_headers()
         self.wfile.write(said.encode())
 
@@ -67,6 +68,7 @@ def test_fineradscore_by_an_endpoint(tmp_path, endpoint, monkeypatch):
     made_with = report.parts[0].made_with
     assert made_with["judge of fineradscore"] == "judge-7b at 127.0.0.1"
     assert made_with["prompt of fineradscore"].startswith("built in, sha256 ")
+    assert "torch" not in report.versions  # nothing ran here
     paths = report.write(tmp_path / "out")
     assert [path.name for path in paths[4:]] == ["judgements-fineradscore.jsonl"]
     assert "secret-key" not in "".join(path.read_text() for path in paths[1:])
@@ -116,6 +118,12 @@ def test_a_busy_endpoint_is_asked_again_and_a_lost_one_keeps_what_it_said(endpoi
     endpoint.requests.clear()
     endpoint.script = lambda body, n: (200, "{}") if body["messages"][0]["content"] == "one" else (401, "expired")
     assert ask_endpoint(judge, ["one", "two", "three"], lambda answer: True, pause=0.01) == ["{}", None, None]
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(endpoint):
+    endpoint.script = lambda body, n: ("cut" if n == 1 else 200, "{}")
+    assert ask_endpoint(Judge(endpoint.url, "m"), ["one"], lambda answer: True, pause=0.01) == ["{}"]
+    assert len(endpoint.requests) == 2
 
 
 def test_a_refusal_is_said_at_once(endpoint):
@@ -213,7 +221,11 @@ def test_a_judge_in_a_folder(language_model, prompt):
     outputs = report.parts[0].outputs["fineradscore"]
     assert all(isinstance(output, str) for output in outputs)
     assert outputs[1] == outputs[2]
-    assert report.parts[0].made_with["judge of fineradscore"] == f"model in the folder {language_model.name}"
+    made_with = report.parts[0].made_with
+    assert made_with["judge of fineradscore"] == f"model in the folder {language_model.name}"
+    expected = f"sha256 {digest_file(language_model / 'model.safetensors')}"
+    assert made_with["judge of fineradscore/model.safetensors"] == expected
+    assert "torch" in report.versions
     alone = evaluate(PAIRS.select([3]), metrics="fineradscore", judges=judges, device="cpu")
     assert alone.parts[0].outputs["fineradscore"] == outputs[3:]  # beside longer prompts or alone
 
@@ -223,5 +235,7 @@ def test_greens_own_model_is_found_by_its_name_and_reads_its_turns(language_mode
     report = evaluate(PAIRS, metrics="green", judges=judges, weights={"green": language_model}, device="cpu")
     assert report.parts[0].counts["green_incomplete"] == 4  # a random model writes nonsense
     assert "green/model.safetensors" in report.parts[0].made_with
+    other = evaluate(PAIRS, metrics="green", judges={"green": Judge(str(language_model), prompt=prompt)}, device="cpu")
+    assert other.parts[0].outputs["green"] != report.parts[0].outputs["green"]  # another model: not in GREEN's turns
     without = evaluate(PAIRS, metrics="green", weights={"green": language_model})
     assert "--judge-prompt green=FILE" in without.parts[0].skipped["green"].remedy

@@ -1,6 +1,7 @@
 """Predictions against a dataset folder: every row of the demo, in every dialect, is read back as it was asked for."""
 
 import json
+from collections import Counter
 from functools import cache
 
 import numpy as np
@@ -14,10 +15,11 @@ from instruct.cli.main import cli
 from instruct.digest import digest_file
 from instruct.errors import DataError, UsageError
 from instruct.evaluation import evaluate, read_predictions
-from instruct.evaluation.tasks.kinds import kind_of
+from instruct.evaluation.tasks.kinds import KINDS, kind_of
 from instruct.prompts.dialect import DIALECTS, TOLERANCE
 from instruct.regions import decode_mask
 from instruct.specs.recipe import SourceChoice
+from instruct.specs.task_spec import load_task_specs
 from instruct.synth import SOURCES, write
 
 # What is 1 where every answer is right. Macro-F1 counts a label that no example has as 0, so it is not among them.
@@ -125,6 +127,11 @@ def test_right_answers_of_every_row_are_perfect(build, jsonl):
     report = evaluate(jsonl(lines_of(examples)), folder, resamples=2)
     assert {(e["task"], e["dataset"], e["split"]) for e in examples} == {tuple(part.group) for part in report.parts}
     assert {kind_of(part.group.task) for part in report.parts} == set(PERFECT)
+    assert {part.group.task for part in report.parts} == set(KINDS)  # every task there is
+    by_name = {entry.spec.dataset: entry.spec.source for entry in load_task_specs()}
+    assert {by_name[e["dataset"]] for e in examples if e["regions"]} == set(WITH_PLACES)
+    errors = [part.results["errors_mae"].value for part in report.parts if "errors_mae" in part.results]
+    assert errors and not any(errors)
     assert sum(part.n_given for part in report.parts) == len(examples) > 10_000
     assert_perfect(report)
 
@@ -143,7 +150,8 @@ def test_questions_with_several_right_options(questions, jsonl):
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_right_places_are_read_back_within_the_dialects_error(build, jsonl, dialect):
     folder = build(dialect)
-    examples = [e for e in examples_of(folder) if kind_of(e["task"]) in ("boxes", "segmentation")]
+    asked = {e["task"] for e in examples_of(folder) if e["regions"]}  # in the answer or in the question
+    examples = [e for e in examples_of(folder) if e["task"] in asked]
     report = evaluate(jsonl(lines_of(examples)), folder, resamples=2)
     assert_perfect(report)
     known = {(e["task"], e["dataset"], e["split"], e["id"]): e["regions"] for e in examples}
@@ -189,17 +197,24 @@ def least_dice(regions, dialect):
     return 1 - changed / max(2 * mask.sum() - changed, changed)
 
 
-@pytest.mark.parametrize("dialect", ["thousand", "tags"])
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_answers_that_cannot_be_read_are_counted_and_wrong(build, jsonl, dialect):
     folder = build(dialect)
     parsed = {"labels", "choice", "nli", "temporal", "boxes", "segmentation", "vqa", "ner", "report_evaluation"}
     examples = [e for e in examples_of(folder) if kind_of(e["task"]) in parsed]
     report = evaluate(jsonl(lines_of(examples, lambda e: NONSENSE)), folder, resamples=2)
-    with_options = {(e["task"], e["dataset"]) for e in examples if e["options"]}
+    # Any words are an answer to an open question, unless it is one of yes or no.
+    is_read = Counter(
+        (e["task"], e["dataset"], e["split"])
+        for e in examples
+        if e["options"]
+        or kind_of(e["task"]) in ("boxes", "segmentation", "ner", "report_evaluation")
+        or (kind_of(e["task"]) == "vqa" and answer_of(e).strip(".").lower() in ("yes", "no"))
+    )
+    assert sum(is_read.values()) > len(examples) / 4
     for part in report.parts:
         kind = kind_of(part.group.task)
-        is_read = part.group[:2] in with_options or kind in ("boxes", "segmentation", "ner", "report_evaluation")
-        assert part.counts["unparsed_answers"] == (part.n_given if is_read else 0), part.group
+        assert part.counts["unparsed_answers"] == is_read[tuple(part.group)], part.group
         for name in PERFECT[kind]:
             value = part.results[name].value
             if kind == "report_evaluation":

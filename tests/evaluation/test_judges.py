@@ -59,6 +59,11 @@ def test_malformed_green_scores_zero_and_says_so(text):
     assert sum(judgement.significant) == 0
 
 
+def test_green_numbers_without_end_count_nothing():
+    judgement = read_green(completion(["1" * 5000], "2" * 5000))
+    assert (sum(judgement.significant), judgement.matched, judgement.score) == (0, 0, 0)
+
+
 def test_green_matched_without_errors_is_one():
     assert read_green(completion([], 3)).score == 1
 
@@ -77,6 +82,8 @@ def test_green_matched_without_errors_is_one():
         ('{"1": ', None),
         ({"1": {"comments": "severity forgotten"}}, None),
         ({"1": "Urgent error"}, None),
+        ('{"1":' * 5000 + "}", None),
+        ("{" * 50_000, None),
         (None, None),
     ],
 )

@@ -76,6 +76,19 @@ def test_a_wide_interval_is_no_place():
     assert wide.best < wide.place < wide.worst
 
 
+def test_a_summary_without_an_interval_may_stand_anywhere(jsonl):
+    one = make_pairs(["a"], ["clear lungs"], ["clear heart"], section="findings")
+    standing = rank_summary(
+        evaluate(one, metrics="bleu2").summary(), dataset="IU X-ray", section="findings", by="bleu2"
+    )
+    assert (standing.best, standing.worst) == (1, 17)
+    assert "has no interval of bleu2" in standing.notes[0]
+    near_the_pole = summary(n=590, mean=0.01, spread=3)
+    assert near_the_pole["parts"][0]["results"]["inv_radcliq_v1"]["ci95"] is None
+    standing = rank_summary(near_the_pole, dataset="IU X-ray", section="findings")
+    assert (standing.place, standing.best, standing.worst) == (1, 1, 17)
+
+
 def test_published_reciprocals_get_an_interval_of_the_reciprocal():
     _, entries = board("IU X-ray", "findings")
     top = entries[0]

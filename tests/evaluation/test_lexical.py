@@ -61,10 +61,10 @@ def test_batch_equals_plain_definition_and_nltk(pairs, order):
 
 
 def test_batch_is_the_same_over_its_internal_boundary():
-    pairs = [(f"word{i % 7} and {i % 3} more", f"word{i % 5} and {i % 2} more here") for i in range(4100)]
+    pairs = [(f"word{i % 7} and {i % 3} more", f"word{i % 5} and {i % 2} more here") for i in range(530)]
     whole = bleu_batch([p for p, _ in pairs], [r for _, r in pairs], 4)
-    tail = bleu_batch([p for p, _ in pairs[4090:]], [r for _, r in pairs[4090:]], 4)
-    assert np.array_equal(whole[4090:], tail)
+    tail = bleu_batch([p for p, _ in pairs[500:]], [r for _, r in pairs[500:]], 4)
+    assert np.array_equal(whole[500:], tail)
 
 
 @settings(max_examples=100, deadline=None)

@@ -15,7 +15,8 @@ from instruct.evaluation.models.radgraph_network import annotate
 from instruct.evaluation.models.radgraph_words import words_of
 from instruct.evaluation.models.rate import entity_spans, load_embedder, load_tagger
 from instruct.evaluation.models.sentences import sentences
-from tests.evaluation.tiny import PAIRS, TEXTS, digest, pack
+from instruct.evaluation.ratescore import TYPES, ratescore
+from tests.evaluation.tiny import PAIRS, TEXTS, bert, digest, pack
 
 CPU = "cpu"
 MODEL_METRICS = (
@@ -149,10 +150,47 @@ def test_ratescore_equals_the_original(weights, scored, kept):
     assert checked > 20
 
 
+# Weights "long": own type down, matched type across; ABNORMALITY, ANATOMY, DISEASE, NON-ABNORMALITY, NON-DISEASE.
+LONG_WEIGHTS = [
+    [0.4276119, 0.6240930, 0.0034478, 0.5431050, 0.2700543],
+    [0.7487824, 0.2856135, 0.4592143, 0.0209706, 0.0001374],
+    [0.8396510, 0.9950209, 0.8460555, 0.9820689, 0.3789137],
+    [0.1654676, 0.0186707, 0.7193974, 0.0009357, 0.0927334],
+    [0.7759420, 0.1839139, 0.1007305, 0.0386018, 0.3406568],
+]
+
+
+@pytest.mark.parametrize("own", range(5))
+@pytest.mark.parametrize("match", range(5))
+def test_ratescore_by_hand_for_any_two_types(own, match):
+    """An entity of each pair of types that match at 0.6, beside two abnormalities that are equal."""
+    prediction = np.array([[1.0, 0, 0], [0, 1, 0]]), ["ABNORMALITY", TYPES[match]]
+    reference = np.array([[1.0, 0, 0], [0, 0.6, 0.8]]), ["ABNORMALITY", TYPES[own]]
+    crossed = 1 in (own, match) or (own < 3) == (match < 3)
+    similar = 0.6 * (1 if crossed else 0.8716554)
+    equal = LONG_WEIGHTS[0][0]
+    sides = [
+        (equal + similar * weight) / (equal + weight) for weight in (LONG_WEIGHTS[own][match], LONG_WEIGHTS[match][own])
+    ]
+    assert ratescore(prediction, reference) == pytest.approx(2 * sides[0] * sides[1] / sum(sides), abs=1e-6)
+
+
+def test_ratescore_of_equal_reports_is_one_and_of_none_a_half(weights):
+    found = golden("ratescore")["entities"]
+    texts = [text for text, entities in zip(TEXTS, found, strict=True) if text]
+    none = np.array([not entities for text, entities in zip(TEXTS, found, strict=True) if text])
+    same = make_pairs([str(n) for n in range(len(texts))], texts, texts)
+    values = evaluate(same, metrics="ratescore", weights=weights, device=CPU).parts[0].columns["ratescore"]
+    assert 2 < none.sum() < len(none) - 2
+    assert (values[none] == 0.5).all()
+    assert values[~none] == pytest.approx(1, abs=0.13)  # less only where equal texts have two types
+    assert np.median(values[~none]) == pytest.approx(1, abs=1e-6)
+
+
 def test_ratescore_always_gives_one_score_per_pair(weights):
     texts = ["Small left effusion.", "", "ok", "no", "Mild cardiomegaly."]
     pairs = make_pairs(list("abcde"), texts, ["The heart is normal."] * 5)
-    report = evaluate(pairs, metrics="ratescore", weights=weights)
+    report = evaluate(pairs, metrics="ratescore", weights=weights, device=CPU)
     values = report.parts[0].columns["ratescore"]
     assert len(values) == 5
     assert values[1:4].tolist() == [0.5] * 3
@@ -212,6 +250,18 @@ def test_bertscore_equals_a_plain_loop(weights):
     recall = np.mean([max(float(a @ b) for a in left) for b in right[1:-1]])
     expected = 2 * precision * recall / (precision + recall)
     assert bertscore_f1(encoder, [one], [other])[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_bertscore_equals_the_package_where_it_runs(tmp_path):
+    """bert-score 0.3.13 runs on a BERT encoder with newer libraries too, for texts that are not empty."""
+    package = pytest.importorskip("bert_score", reason="needs bert-score")
+    bert(tmp_path / "bert", layers=6)
+    encoder = load_encoder(tmp_path / "bert", 5, CPU, prefix_space=False)
+    texts = [text for text in TEXTS if text]
+    pairs = [(one, other) for one in texts for other in texts]
+    said, true = (list(side) for side in zip(*pairs, strict=True))
+    theirs = package.score(said, true, model_type=str(tmp_path / "bert"), num_layers=5, idf=False)[2].numpy()
+    assert np.abs(bertscore_f1(encoder, said, true) - theirs).max() < 5e-6
 
 
 def test_radgraph_equals_a_plain_loop(weights):

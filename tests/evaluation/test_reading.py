@@ -44,6 +44,22 @@ def test_predictions_and_rexrank_references_in_two_files(tmp_path, rexrank_file)
     assert read_references(rexrank_file)["s4"] is None
 
 
+def test_a_whole_report_as_reference_is_cut_as_the_prediction_is(tmp_path):
+    report = "Findings: Clear lungs. Impression: Normal chest."
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({"a": {"model_prediction": report, "report": report}}), encoding="utf-8")
+    references = tmp_path / "r.csv"
+    references.write_text(f"study_id,report\na,{report}\n", encoding="utf-8")
+    for section, expected in (
+        ("findings", "Clear lungs."),
+        ("impression", "Normal chest."),
+        ("findings+impression", report),
+    ):
+        for where in (None, references):
+            pairs = read_predictions(path, where, section=section)
+            assert pairs.predictions == pairs.references == (expected,)
+
+
 def test_two_csv_files_with_line_breaks_and_missing_cells(tmp_path):
     predictions, references = tmp_path / "p.csv", tmp_path / "r.csv"
     predictions.write_text('study_id,report\n2,"Clear,\nall of it."\n1,\n3,NaN\n', encoding="utf-8")
@@ -111,6 +127,17 @@ BAD = {
     "empty.jsonl": ("", "no predictions in the file"),
     "kind.txt": ("x", "unknown kind of file; expected .json"),
     "scalar.json": ("3", "expected an object of id"),
+    "endless.jsonl": ("[" * 5000 + "\n", r"endless.jsonl:1: JSON that cannot be read"),
+    "digits.json": (f'{{"a": {"1" * 5000}}}', r"digits.json: JSON that cannot be read"),
+    "half.jsonl": (
+        '{"id": 1, "prediction": "Clear \\ud83d", "reference": "y"}\n',
+        r"half.jsonl:1: prediction is no valid Unicode at character 6 .*write the character whole",
+    ),
+    "half_id.jsonl": (
+        '{"id": "\\udc00", "prediction": "x", "reference": "y"}\n',
+        r"half_id.jsonl:1: id is no valid Uni",
+    ),
+    "twice.csv": ("id,prediction,reference,reference\n1,x,y,z\n", r"twice.csv:1: column 'reference' occurs twice"),
     "ragged.csv": ("id,prediction,reference\n1,x\n", r"ragged.csv:2: wrong number of cells; expected 3"),
 }
 

@@ -97,6 +97,46 @@ def test_missing_scores_shrink_only_their_own_metric(jsonl):
     assert report.table().column("radcliq_v1").null_count == 1
 
 
+def importable():
+    """Every report metric that has columns of its own, with values for its columns that are in range."""
+    for name in GROUPS["report"]:
+        metric = METRICS[name]
+        yield (
+            name,
+            {
+                column.name: [[0.0] * column.width, [1.0] * column.width] if column.width > 1 else [0.25, 0.75]
+                for column in metric.columns
+            },
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"), list(importable()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_metric_can_be_imported(jsonl, name, columns):
+    pairs = make_pairs(["a", "b"], ["x", "y"], ["x", "z"])
+    rows = [{"id": pairs.ids[row], **{key: both[row] for key, both in columns.items()}} for row in (0, 1)]
+    (part,) = evaluate(pairs, metrics=name, scores=jsonl(rows)).parts
+    for statistic in METRICS[name].statistics:
+        result = part.results[statistic.name]
+        assert result.origin.startswith("imported from file.jsonl (sha256 ")
+        assert result.n_scored == 2
+        assert result.ci95 is not None or statistic.reciprocal
+        expected = {"inv_radcliq_v1": 2.0, "inv_fineradscore": 2.0}.get(statistic.name, 0.5)
+        assert statistic.name.startswith("f1chexbert") or result.value == pytest.approx(expected)
+        assert statistic.name in evaluate(pairs, metrics=name, scores=jsonl(rows)).summary()["parts"][0]["results"]
+
+
+def test_a_score_may_pass_one_by_what_rounding_gives(jsonl):
+    pairs = make_pairs(["a"], ["x"], ["x"])
+    rows = [{"id": "a", "bertscore": 1 + 4e-7 / 0.1526681}]  # a cosine of 32-bit floats, rescaled
+    assert evaluate(pairs, metrics="bertscore", scores=jsonl(rows)).result("bertscore").value == pytest.approx(
+        1, abs=1e-5
+    )
+    with pytest.raises(DataError, match="a fraction, not a percentage"):
+        evaluate(pairs, metrics="bertscore", scores=jsonl([{"id": "a", "bertscore": 1.2}]))
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -184,6 +224,11 @@ def test_written_files_agree_and_come_back(tmp_path, rexrank_file, jsonl):
     assert summary["inputs"][0]["file"] == "predictions.json"
     assert len(summary["inputs"][0]["sha256"]) == 64
     assert set(summary["versions"]) == {"python", "cxr-instruct", "numpy", "pyarrow", "rapidfuzz"}
+    origin = json.loads(pq.read_schema(paths[0]).metadata[b"cxr_instruct"])
+    assert origin["versions"] == summary["versions"]
+    for name, result in summary["parts"][0]["results"].items():
+        assert origin["definitions"][name]["definition"] == result["definition"]
+        assert origin["definitions"][name]["direction"] == result["direction"] == "higher"
     again = evaluate(rexrank_file, metrics="lexical", scores=paths[0])
     assert again.result("rouge_l").value == report.result("rouge_l").value
     assert again.result("rouge_l").origin.startswith("imported")

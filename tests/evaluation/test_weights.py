@@ -169,6 +169,27 @@ def test_an_encoder_config_that_does_not_fit(tmp_path, weights):
             evaluate(PAIRS, metrics="sembscore", weights=mine)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_transformers_pickle_with_foreign_classes_does_not_run(tmp_path, capfd, weights):
+    import torch
+
+    mine = with_copy(weights, "distilroberta-base", tmp_path / "copy")
+    (tmp_path / "copy" / "model.safetensors").unlink()
+    torch.save({"embeddings.word_embeddings.weight": Foreign()}, tmp_path / "copy" / "pytorch_model.bin")
+    with pytest.raises(DataError, match=r"copy: cannot be read"):
+        evaluate(PAIRS, metrics="bertscore", weights=mine, device="cpu")
+    assert "must not run" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"weight_map": 3}'])
+def test_a_list_of_checkpoint_files_that_is_damaged(tmp_path, weights, text):
+    mine = with_copy(weights, "distilroberta-base", tmp_path / "copy")
+    (tmp_path / "copy" / "model.safetensors").rename(tmp_path / "copy" / "model-00001-of-00001.safetensors")
+    (tmp_path / "copy" / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(DataError, match=r"index.json: no list of the checkpoint's files; get it with: hf download"):
+        evaluate(PAIRS, metrics="bertscore", weights=mine, device="cpu")
+
+
 def test_transformer_folders_that_are_bad(tmp_path, weights):
     from safetensors.torch import load_file, save_file
 
