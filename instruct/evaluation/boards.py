@@ -56,6 +56,10 @@ class Entry:
     own: bool = False
     interval: Mapping[str, tuple[float, float]] | None = None
 
+    def has_interval(self, statistic: str) -> bool:
+        """Is a 95 % interval known?"""
+        return statistic in (self.interval or {}) or self.raw_ci95.get(statistic) is not None
+
     def bounds(self, statistic: str) -> tuple[float, float]:
         """95 % interval of the value itself; the value twice where none is known."""
         if self.interval is not None and statistic in self.interval:

@@ -68,7 +68,7 @@ class Standing:
         rows = []
         for place, entry in enumerate(self.entries, 1):
             low, high = entry.bounds(self.by)
-            cells = [str(place), entry.model, f"[{low:.3f}, {high:.3f}]" if high > low else ""]
+            cells = [str(place), entry.model, f"[{low:.3f}, {high:.3f}]" if entry.has_interval(self.by) else ""]
             cells += [f"{entry.values[name]:.3f}" if name in entry.values else "n/a" for name in STATISTICS]
             rows.append([f"**{cell}**" if cell else cell for cell in cells] if entry.own else cells)
         head = ("Place", "Model", f"95 % interval of {REXRANK[self.by]}", *(REXRANK[name] for name in STATISTICS))
@@ -131,7 +131,7 @@ def rank_summary(
         own=True,
         interval={key: (result["ci95"][0], result["ci95"][1]) for key, result in results.items() if result["ci95"]},
     )
-    low, high = own.bounds(by) if results[by]["ci95"] else (-math.inf, math.inf)
+    low, high = own.bounds(by) if own.has_interval(by) else (-math.inf, math.inf)
     value = own.values[by]
     ordered = sorted([*entries, own], key=lambda entry: (-entry.values[by], entry.own))
     better = sum(entry.bounds(by)[0] > high for entry in entries)

@@ -83,6 +83,8 @@ def test_a_summary_without_an_interval_may_stand_anywhere(jsonl):
     )
     assert (standing.best, standing.worst) == (1, 17)
     assert "has no interval of bleu2" in standing.notes[0]
+    assert f"| **{standing.place}** | **this model** |  |" in standing.markdown()
+    assert "| GPT4V | [0.080, 0.080] |" in standing.markdown()  # printed as ± 0.00
     near_the_pole = summary(n=590, mean=0.01, spread=3)
     assert near_the_pole["parts"][0]["results"]["inv_radcliq_v1"]["ci95"] is None
     standing = rank_summary(near_the_pole, dataset="IU X-ray", section="findings")

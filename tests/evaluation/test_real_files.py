@@ -1,5 +1,6 @@
 """On the published files, where they are present; texts of theirs are read and never stored."""
 
+import csv
 import json
 
 import nltk.translate.bleu_score as nltk_bleu
@@ -9,6 +10,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from instruct.evaluation import evaluate, read_predictions, read_references
 from instruct.evaluation.bleu import bleu_tokens
+from instruct.evaluation.radcliq import radcliq
 
 
 @pytest.mark.parametrize(("name", "n"), [("test", 590), ("valid", 296)])
@@ -22,6 +24,27 @@ def test_iu_xray_references_are_read_without_loss(shared_data, name, n):
     assert findings == {study: record["section_findings"] for study, record in records.items()}
     joint = read_references(path, section="findings+impression")
     assert joint == {study: record["report"] for study, record in records.items()}
+
+
+def test_early_tables_hold_both_versions_of_radcliq(shared_data):
+    """Rows of three decimals, with RadCliQ-v0 and -v1 as they are."""
+    rows = [
+        row
+        for path in sorted((shared_data / "rexrank-iu_xray" / "results").glob("result_iu_xray*.csv"))
+        for row in csv.DictReader(path.read_text("utf-8").splitlines())
+    ]
+    if not rows:
+        pytest.skip("the early tables are absent")
+    slopes = {"v0": (1.5890342, 3.0098301, 1.8733717, 0.7139418), "v1": (1.2452163, 1.6508453, 0.9947717, 0)}
+    names = ("RadGraph", "BertScore", "SembScore", "BLEU")
+    for version, slope in slopes.items():
+        given = np.array([[float(row[name]) for name in names] for row in rows])
+        printed = np.array([float(row[f"RadCliQ-{version}"]) for row in rows])
+        slack = 0.0005 * (1 + sum(slope)) + 1e-9
+        assert np.abs(radcliq(*given.T, version=version) - printed).max() <= slack
+        assert np.abs(radcliq(*given.T[[1, 0, 2, 3]], version=version) - printed).max() > 10 * slack
+    no_bleu = radcliq(*given.T[:3], version="v0") - [float(row["RadCliQ-v0"]) for row in rows]
+    assert np.abs(no_bleu).max() > 0.05  # its BLEU counts
 
 
 def test_382_real_predictions(shared_data):
