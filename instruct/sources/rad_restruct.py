@@ -8,9 +8,7 @@ vector of answers say the same in other forms.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pyarrow as pa
 
 from instruct.errors import DataError
@@ -47,14 +45,14 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     """
     images = _images(files)
     found = _report_files(files)
-    counts = []
+    counts: list[int] = []
     parts = [QUESTIONS.schema.empty_table()]
     for start in range(0, len(found), _REPORTS_AT_A_TIME):
         some = found[start : start + _REPORTS_AT_A_TIME]
         with collector_paused():
-            rows = [_rows(path) for *_, path in some]
-            parts.append(questions_of(files, some, rows))
-        counts += list(map(len, rows))
+            questions, numbers = questions_of(files, some)
+        parts.append(questions)
+        counts += numbers
     for _, number, path in found:
         if not images.get(number):
             (mapping,) = files["images"]
@@ -68,17 +66,6 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
         pa.array([files.relative(path) for *_, path in found], _text),
     ]
     return {"reports": pa.table(reports, schema=REPORTS.schema), "questions": pa.concat_tables(parts)}
-
-
-def _rows(path: Path) -> list[Any]:
-    try:
-        rows = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: malformed JSON ({error.msg}); the file may be cut off") from None
-    if not isinstance(rows, list) or not rows:
-        found = "no question" if rows == [] else type(rows).__name__
-        raise DataError(f"{path}:1: expected a list of questions, found {found}")
-    return rows
 
 
 def _images(files: Files) -> dict[int, list[str]]:

@@ -66,7 +66,7 @@ def change(number, place, value):
         (change(2, 1, []), r"7\.json:1: question 2 .* no answer"),
         (change(2, 1, "yes"), r"7\.json:1: question 2 is not \[question, \[answer"),
         (change(4, 2, [["Why?"]]), r"7\.json:1: question 4 is not \[question"),
-        (change(4, 3, {"options": ["left", "right"]}), r"7\.json:1: question 4 .*no field 'answer_type'"),
+        (change(4, 3, {"options": ["left", "right"]}), r"7\.json:1: question 4 .*missing required field `answer_type`"),
         (
             change(1, 3, {**ASKED[0][3], "answer_type": "open"}),
             r"7\.json:1: question 1 .* type 'open'; expected single",
