@@ -9,8 +9,11 @@ import pytest
 from instruct.digest import digest_file
 from instruct.errors import DataError, TermsError, UsageError
 from instruct.evaluation import Judge, evaluate, make_pairs
+from instruct.evaluation.metric import Settings
 from instruct.evaluation.models.endpoint import ask_endpoint
 from instruct.evaluation.models.prompts import numbered, prompt_for
+from instruct.evaluation.models.terms import check_terms
+from instruct.specs.task_spec import load_task_specs
 from tests.evaluation.test_judges import completion
 
 TEXTS = ["Small effusion. Clear lungs.", "Clear lungs.", "Clear lungs.", "Large heart."]
@@ -173,10 +176,18 @@ def test_closed_and_unknown_sources_are_not_sent_to_third_parties(dataset, why):
     assert TermsError.exit_code == 5
 
 
-def test_open_sources_and_the_users_word_may_be_sent(monkeypatch):
-    from instruct.evaluation.metric import Settings
-    from instruct.evaluation.models.terms import check_terms
+def test_reports_of_every_credentialed_or_gated_source_stay_here():
+    sources = {entry.spec.dataset: entry.spec.access for entry in load_task_specs()}
+    assert len(sources) > 20
+    for dataset, access in sources.items():
+        pairs = make_pairs(["a"], ["x"], ["y"], [{"dataset": dataset}])
+        if access in ("credentialed", "gated", "registration"):
+            with pytest.raises(TermsError):
+                check_terms("green", pairs, "https://judge.invalid/v1", Settings())
+        check_terms("green", pairs, "http://localhost:8000/v1", Settings())
 
+
+def test_open_sources_and_the_users_word_may_be_sent(monkeypatch):
     openi = make_pairs(["a"], ["x"], ["y"], [{"dataset": "OpenI"}])
     closed = make_pairs(["a"], ["x"], ["y"], [{"dataset": "REX-Gradient"}])
     check_terms("green", openi, "https://judge.invalid/v1", Settings())
