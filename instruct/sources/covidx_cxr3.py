@@ -65,10 +65,9 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     """
     lists = pa.concat_tables([_read_list(files, split) for split in SPLITS if files[split]]).combine_chunks()
     cells = {name: lists[name].combine_chunks() for name in lists.column_names}
-    names = cells["file"]
     arrays = [
-        pc.binary_join_element_wise(cells["split"], names, "/"),
-        *_keys(files, stems(names), cells["patient"], cells["source"]),
+        cells["image"],
+        *_keys(files, stems(cells["file"]), cells["patient"], cells["source"]),
         cells["split"],
         cells["class"],
         cells["source"],
@@ -92,6 +91,7 @@ def _read_list(files: Files, split: str) -> pa.Table:
         )
     sources = pc.if_else(pc.equal(table["source"], "rnsa"), RSNA, table["source"])
     table = table.set_column(table.schema.get_field_index("source"), "source", sources)
+    table = table.append_column("image", pc.binary_replace_slice(table["file"], 0, 0, f"{split}/"))
     table = table.append_column("split", pa.repeat(pa.scalar(split, _text), len(table)))
     return table.append_column("origin", origins(files.relative(path), len(table)))
 

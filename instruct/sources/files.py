@@ -277,4 +277,4 @@ def origins(name: str, count: int, first: int = 1) -> pa.Array:
         first: number of the first row.
     """
     rows = pa.array(np.arange(first, first + count)).cast(pa.string())
-    return pc.binary_join_element_wise(pa.scalar(name), rows, ":")
+    return pc.binary_replace_slice(rows, 0, 0, f"{name}:")  # several times as fast as joining

@@ -55,7 +55,7 @@ def numbered_keys(
         raise DataError(
             f"{path}:{line}: {column} is {flat[index].as_py()!r}; expected a MIMIC-CXR number of eight digits"
         )
-    return pc.binary_join_element_wise(prefix, bare, "")
+    return pc.binary_replace_slice(bare, 0, 0, prefix)
 
 
 def path_parts(paths: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, pa.Array, pa.Array]:

@@ -83,7 +83,7 @@ def _read_split(files: Files, split: str) -> tuple[pa.Table, pa.Table]:
         raise DataError(f"{path}:{line + 2}: {key} is blank, or an earlier row has the same")
     if pc.any(pc.match_substring(written, "/")).as_py():
         written = pc.replace_substring_regex(written, "^.*/", "")
-    names = pc.binary_join_element_wise(FOLDERS[split], written, "/")
+    names = pc.binary_replace_slice(written, 0, 0, f"{FOLDERS[split]}/")
     lines = origins(files.relative(path), len(table), 2)
 
     rows, kinds, lengths, numbers = _objects(path, table["annotation"].combine_chunks())

@@ -94,7 +94,7 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     nih = nih_images(files["mapping"][0], names) if files["mapping"] else pa.nulls(len(names), _text)
     images = [
         names,
-        pc.binary_join_element_wise(pc.binary_join_element_wise(FOLDER, names, "/"), "dcm", "."),
+        pc.binary_join_element_wise(pc.binary_replace_slice(names, 0, 0, f"{FOLDER}/"), "dcm", "."),
         split(len(names)),
         pa.array(positive[order] > 0),
         _kinds(files, names),

@@ -132,8 +132,9 @@ def read_vindr(
     parts = [_annotations(files, split, name, reader, spelt) for split, name in annotations.items() if files[name]]
     drawn = pa.concat_tables(parts).combine_chunks()
     codes = np.asarray(drawn["image_id"].combine_chunks().dictionary_encode().indices)
-    images = drawn.select(["image_id", "split", "origin"]).take(pa.array(first_rows(codes)))
-    _refuse_two_splits(drawn, images, codes)
+    first = first_rows(codes)
+    _refuse_two_splits(drawn, parts, codes, first)
+    images = drawn.select(["image_id", "split", "origin"]).take(pa.array(first))
     splits, image_ids = images["split"].combine_chunks(), images["image_id"].combine_chunks()
     found = places(files.root, splits, image_ids)
 
@@ -198,8 +199,9 @@ def _annotations(files: Files, split: str, name: str, reader: str, spelt: dict[s
     return pa.table(columns, schema=ANNOTATIONS.schema)
 
 
-def _refuse_two_splits(drawn: pa.Table, images: pa.Table, codes: Ints) -> None:
-    other = np.asarray(pc.not_equal(drawn["split"], images["split"].take(pa.array(codes))))
+def _refuse_two_splits(drawn: pa.Table, parts: Sequence[pa.Table], codes: Ints, first: Ints) -> None:
+    splits = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    other = splits != splits[first][codes]
     if other.any():
         row = drawn.slice(int(np.flatnonzero(other)[0]), 1)
         raise DataError(
