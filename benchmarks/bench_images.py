@@ -25,6 +25,7 @@ import pyarrow as pa
 from PIL import Image
 
 import instruct
+from instruct.build.execute import LocalExecutor
 from instruct.build.image_job import ImageJob, run_images
 from instruct.images.store import ImagePolicy, store_image
 from instruct.synth import write
@@ -75,17 +76,22 @@ def _saved(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def in_turns(ways: dict[str, Callable[[], Any]], turns: int) -> dict[str, float]:
-    """Median CPU milliseconds of each way."""
+def in_turns(ways: dict[str, Callable[[], Any]], turns: int) -> dict[str, list[float]]:
+    """CPU milliseconds of each way, turn by turn; every second turn goes through them backwards."""
     for way in ways.values():
         way()
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(turns):
-        for name, way in ways.items():
+    for turn in range(turns):
+        for name, way in list(ways.items())[:: -1 if turn % 2 else 1]:
             start = time.process_time()
             way()
             times[name].append(1000 * (time.process_time() - start))
-    return {name: statistics.median(some) for name, some in times.items()}
+    return times
+
+
+def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
+    """By how much one way is faster than another: the median over the turns, within which the machine is the same."""
+    return statistics.median(one / other for one, other in zip(times[slow], times[fast], strict=True))
 
 
 def store(turns: int) -> None:
@@ -103,8 +109,9 @@ def store(turns: int) -> None:
             "fast": lambda data=data: store_image(data, ImagePolicy(size=SIDE, backend="fast")),
         }
         found = in_turns(ways, turns)
-        ratios = " | ".join(f"{found[way]:.1f} | {found['naive'] / found[way]:.2f}" for way in ("pillow", "fast"))
-        print(f"| {name} ({len(data) / 1e6:.2f} MB) | {found['naive']:.1f} | {ratios} |")
+        medians = {way: statistics.median(some) for way, some in found.items()}
+        ratios = " | ".join(f"{medians[way]:.1f} | {ratio(found, 'naive', way):.2f}" for way in ("pillow", "fast"))
+        print(f"| {name} ({len(data) / 1e6:.2f} MB) | {medians['naive']:.1f} | {ratios} |")
 
 
 def job(root: Path, number: int, names: list[str]) -> ImageJob:
@@ -123,18 +130,22 @@ def workers(folder: Path, images: int) -> None:
     names = [f"{number}.png" for number in range(images)]
     for number, name in enumerate(names):
         (folder / name).write_bytes(data[number % 2])
-    jobs = [job(folder, number, names[number::4]) for number in range(4)]
-    print("\n| workers | wall s | CPU ms / image | images / s |\n|--:|--:|--:|--:|")
-    walls = {}
-    for count in (1, 2, 1, 2):
+    jobs = [(job(folder, number, names[number::8]), folder / f"{number}.arrow") for number in range(8)]
+    print("\n| run by | wall s | CPU ms / image | images / s |\n|:--|--:|--:|--:|")
+    walls: dict[int, list[float]] = {}
+    for count in (1, 2, 2, 1, 1, 2):
         with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
             list(pool.map(cpu_of, [job(folder, 9, names[:1])] * count, [folder / f"w{n}" for n in range(count)]))
             start = time.perf_counter()
-            cpu = sum(pool.map(cpu_of, jobs, [folder / f"{some.number}.arrow" for some in jobs]))
+            cpu = sum(pool.map(cpu_of, *zip(*jobs, strict=True)))
             wall = time.perf_counter() - start
         walls.setdefault(count, []).append(wall)
-        print(f"| {count} | {wall:.2f} | {1000 * cpu / images:.1f} | {images / wall:.1f} |")
-    print(f"\ntwo workers against one, best of each: {min(walls[1]) / min(walls[2]):.2f}")
+        print(f"| {count} processes | {wall:.2f} | {1000 * cpu / images:.1f} | {images / wall:.1f} |", flush=True)
+    start, cpu = time.perf_counter(), time.process_time()
+    list(LocalExecutor(1).run(jobs, run_images, lambda event, **facts: None))
+    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+    print(f"| a build's one worker: two threads | {wall:.2f} | {1000 * cpu / images:.1f} | {images / wall:.1f} |")
+    print(f"\ntwo processes against one, best of each: {min(walls[1]) / min(walls[2]):.2f}")
 
 
 def packed(folder: Path, rows: int) -> Path:
@@ -152,7 +163,7 @@ def packed(folder: Path, rows: int) -> Path:
     return folder / "out"
 
 
-def reading(out: Path, rows: int) -> None:
+def reading(out: Path, rows: int, turns: int) -> None:
     from torch.utils.data import DataLoader
 
     instruct.open_packed(out)  # imports, before anything is measured
@@ -174,7 +185,8 @@ def reading(out: Path, rows: int) -> None:
             dataset.__getitems__(order[first : first + 64])
         print(f"the same, by batches of 64: {rows / (time.process_time() - start):,.0f} rows/s")
 
-    shown = [bytes(buffer) for index in order[:400] for buffer in raw[index]["images"]]
+    chosen = [index for index in order[:400] if raw[index]["images"]]
+    shown = [bytes(buffer) for index in chosen for buffer in raw[index]["images"]]
     print(f"stored images: {len(shown)}, {sum(map(len, shown)) / len(shown) / 1024:.0f} KiB on average")
 
     def from_memory() -> int:
@@ -186,9 +198,7 @@ def reading(out: Path, rows: int) -> None:
             count += len([np.asarray(image) for image in images])
         return count
 
-    decoded = instruct.open_packed(out)
-    with_image = [index for index in order if raw[index]["images"]]
-    decoded = decoded.select(with_image[: len(shown)])
+    decoded = instruct.open_packed(out).select(chosen)
 
     def arrays(batch: list[dict[str, Any]]) -> list[np.ndarray]:
         return [np.asarray(image) for row in batch for image in row["images"]]
@@ -196,10 +206,13 @@ def reading(out: Path, rows: int) -> None:
     def loader() -> int:
         return sum(len(batch) for batch in DataLoader(decoded, 16, collate_fn=arrays))
 
-    assert loader() >= from_memory() == len(shown)
-    found = in_turns({"memory": from_memory, "loader": loader}, 7)
-    memory, through = len(shown) / found["memory"] * 1000, loader() / found["loader"] * 1000
-    print(f"decoding from memory {memory:,.0f} images/s, through a DataLoader {through:,.0f}: {through / memory:.2f}")
+    assert loader() == from_memory() == len(shown)
+    found = in_turns({"memory": from_memory, "loader": loader}, turns)
+    memory, through = (1000 * len(shown) / statistics.median(found[name]) for name in ("memory", "loader"))
+    print(
+        f"decoding from memory {memory:,.0f} images/s, through a DataLoader {through:,.0f}:"
+        f" {ratio(found, 'memory', 'loader'):.2f}"
+    )
 
 
 def main() -> None:
@@ -216,7 +229,7 @@ def main() -> None:
         if given.only in (None, "workers"):
             workers(folder, given.images)
         if given.only in (None, "reading"):
-            reading(packed(folder / "corpus", given.rows), given.rows)
+            reading(packed(folder / "corpus", given.rows), given.rows, given.turns)
     finally:
         shutil.rmtree(folder)
 
