@@ -166,8 +166,9 @@ def defects() -> dict[tuple[str, str], str]:
     data = files("instruct.reports") / "data" / "published_defects.csv"
     rows = csv.DictReader(data.read_text("utf-8").splitlines())
     return {
-        (f"[{row['task']}] [{row['dataset']}]" if row["dataset"] else row["task"], row["column"]): row["explanation"]
+        (f"[{row['task']}] [{row['dataset']}]" if row["dataset"] else row["task"], column): row["explanation"]
         for row in rows
+        for column in row["column"].split()
     }
 
 
