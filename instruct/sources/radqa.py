@@ -6,6 +6,7 @@ document is a report, of any modality; a paragraph is one of its sections. The r
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ QUESTIONS = Table(
         [
             column("question_id", _text, "id of the question, unique within its file", False),
             column("split", _text, "train, val (the file dev.json) or test", False),
-            column("report", _text, "title of the report; its file and number where that is empty", False),
+            column(
+                "report", _text, "title of the report; its file and number where that is empty or not its own", False
+            ),
             column("section", pa.int32(), "position of the section in the report, from 1", False),
             column("document", _text, "document_id of the section; null where the release has none"),
             column("context", _text, "text of the section as it stands, with its line breaks", False),
@@ -74,9 +77,10 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
 
 def _questions(documents: list[Any], name: str, split: str, origin: str) -> pa.Table:
     """The questions of a file; raises one of ``_MISSHAPEN`` where something is not as it should be."""
+    titles = Counter(document.get("title") for document in documents)
     sections = [
         (
-            document.get("title") or f"{name}-{number}",
+            document["title"] if document.get("title") and titles[document["title"]] == 1 else f"{name}-{number}",
             section,
             _name(paragraph.get("document_id")),
             paragraph["context"],

@@ -93,3 +93,16 @@ def test_files_of_another_form_or_missing_are_refused(tmp_path):
     (tmp_path / "radqa" / "test.json").unlink()
     with pytest.raises(DataError, match=r"test not found; expected test\.json .*radqa on PhysioNet"):
         read(tmp_path / "radqa")
+
+
+def test_documents_of_one_title_or_none_are_reports_of_their_own(tmp_path):
+    write_release(
+        tmp_path / "radqa",
+        train=[
+            ["r-1", [CONTEXT, [question("1")]]],
+            ["notes", [CONTEXT, [question("2")]]],
+            ["notes", [CONTEXT, [question("3")]], [CONTEXT, [question("4")]]],
+            ["", [CONTEXT, [question("5")]]],
+        ],
+    )
+    assert read(tmp_path / "radqa")["report"].to_pylist() == ["r-1", "train-2", "train-3", "train-3", "train-4"]
