@@ -31,7 +31,7 @@ QUESTIONS = Table(
             column("question_id", _text, "id of the question, unique within its file", False),
             column("split", _text, "train, val (the file dev.json) or test", False),
             column(
-                "report", _text, "title of the report; its file and number where that is empty or not its own", False
+                "report", _text, "title of the report; its file and number where that is empty or another's too", False
             ),
             column("section", pa.int32(), "position of the section in the report, from 1", False),
             column("document", _text, "document_id of the section; null where the release has none"),
