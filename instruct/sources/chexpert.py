@@ -6,6 +6,8 @@ Either of the two is enough: CheXpert has labels and views, CheXpert Plus report
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -91,12 +93,18 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     """Read the label tables and CheXpert Plus into ``images`` and ``studies``.
 
     Raises:
-        DataError: a table is missing or malformed, or a path is not of the published form.
+        DataError: a table is missing or malformed, a path is not of the published form, or the test images lie apart.
     """
     if bool(files["train"]) != bool(files["valid"]):
         found, missing = ("train", "valid") if files["train"] else ("valid", "train")
         raise DataError(f"{files[found][0]}: there is no {missing}.csv beside it. {_OBTAIN}")
     folder = next((files.root / name for name in _IMAGE_FOLDERS if (files.root / name).is_dir()), files.root)
+    beside = files.root / "test"
+    if folder != files.root and beside.is_dir() and not (folder / "test").is_dir():
+        raise DataError(
+            f"{beside}: the test images lie beside the folder that holds the others; move them into it, or link them:"
+            f" ln -s {os.path.relpath(beside, folder)} {folder / 'test'}"
+        )
     parts = [read_labels(files, name) for name in ("train", "valid", "test") if files[name]]
     if files["groundtruth"] and not files["test"]:
         parts.append(read_groundtruth(files, folder))

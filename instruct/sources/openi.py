@@ -173,7 +173,7 @@ SOURCE = Source(
             required=False,
         ),
     ),
-    image_folders=("images", "NLMCXR_png", "png"),
+    image_folders=("images", "NLMCXR_png", "png", "."),  # the archive of images is flat
     tables={"studies": STUDIES, "images": IMAGES},
     read=read,
     modules=("instruct.sources.openi", "instruct.sources.files"),

@@ -89,6 +89,21 @@ def test_prefixes_and_editions(tmp_path):
     assert inside["studies"]["findings"].null_count == len(inside["studies"])
 
 
+def test_test_images_beside_the_edition_must_be_linked_into_it(tmp_path):
+    """The test set is a download of its own, and image paths are below one folder."""
+    chexpert.write(tmp_path, studies=20)
+    wanted = read(tmp_path)
+    edition = tmp_path / chexpert.EDITION
+    (edition / "test").rename(tmp_path / "test")
+    (edition / "test.csv").rename(tmp_path / "test.csv")
+    with pytest.raises(DataError, match=rf"{tmp_path}/test: the test images .* ln -s ../test {edition}/test"):
+        read(tmp_path)
+    (edition / "test").symlink_to("../test")
+    found = read(tmp_path)
+    assert found["images"].drop_columns("origin") == wanted["images"].drop_columns("origin")
+    assert all((SOURCE.image_folder(tmp_path) / name).is_file() for name in found["images"]["file"].to_pylist())
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

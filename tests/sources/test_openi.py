@@ -216,3 +216,10 @@ def test_the_real_files(shared_data: Path):
     assert sum(bool(row["findings"] and row["impression"]) for row in studies) == 3419
     views = found["images"]["view"].to_pylist()
     assert 0.5 < sum(view is not None for view in views) / len(views) < 0.8
+
+
+def test_images_can_lie_where_the_flat_archive_was_unpacked(tmp_path):
+    root = folder(tmp_path, report(17))
+    assert OPENI.image_folder(root) == root
+    (root / "NLMCXR_png").mkdir()
+    assert OPENI.image_folder(root) == root / "NLMCXR_png"
