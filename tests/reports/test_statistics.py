@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from instruct.api import build_dataset, load_recipe
 from instruct.errors import UsageError
 from instruct.reports.statistics import compute_statistics, published_rexgradient
+from instruct.reports.statistics.plots import write_plots
 from instruct.reports.statistics.report import write_statistics
 from instruct.reports.statistics.tables import statistics_tables
 from instruct.reports.statistics.texts import EDGES, summarize, word_counts
@@ -182,10 +183,23 @@ def test_the_same_statistics_give_the_same_bytes(statistics: dict[str, Any], tmp
             assert len(plots) >= 8 and {plot.suffix for plot in plots} == {f".{form}"}
         for file in files:
             assert file.read_bytes() == (first / file.relative_to(second)).read_bytes(), file.name
+    again = write_plots(json.loads((first / "statistics.json").read_text()), tmp_path / "read")  # keys in another order
+    for file in again:
+        assert file.read_bytes() == (tmp_path / "svg1" / file.relative_to(tmp_path / "read")).read_bytes(), file.name
     text = (first / "statistics.md").read_text()
     assert text.count("](plots/") == len(plots)
     write_statistics(second, few, "none")
     assert "plots/" not in (second / "statistics.md").read_text()
+
+
+def test_numbers_of_images_stand_in_order() -> None:
+    from instruct.reports.statistics import plots
+
+    held = {"train": {"2": 50, "10": 1, "1": 9}, "test": {"3": 2}}
+    source = {"splits": {split: {"images_per_study": numbers} for split, numbers in held.items()}}
+    ((_, (_, groups, values, _)),) = plots._plots({"sources": {"s": source}, "rows": {}})
+    assert groups == ["1", "2", "3", "10"]
+    assert values == {"train": [15.0, 100 * 50 / 60, 0.0, 100 / 60], "test": [0.0, 0.0, 100.0, 0.0]}
 
 
 def test_plots_of_earlier_statistics_go(statistics: dict[str, Any], tmp_path: Path) -> None:

@@ -107,19 +107,19 @@ def _shares(
     names: list[str] | None,
     whole: Mapping[str, int] | None = None,
 ) -> _Bars:
-    """Percent of each value within its split; the most frequent values where there are many."""
+    """Percent of each value within its split; the most frequent values where there are many, numbers in order."""
     if names is None:
         totals: dict[str, int] = {}
         for counts in held.values():
             for value, number in counts.items():
                 totals[value] = totals.get(value, 0) + number
         names = sorted(totals, key=lambda value: (-totals[value], value))[:_SHOWN]
-    values = {
-        split: [
-            100 * counts.get(value, 0) / (whole[split] if whole else max(1, sum(counts.values()))) for value in names
-        ]
-        for split, counts in held.items()
-    }
+        if all(map(str.isdecimal, names)):
+            names.sort(key=int)
+    values = {}
+    for split in filter(held.__contains__, map(str, SPLITS)):
+        total = whole[split] if whole else max(1, sum(held[split].values()))
+        values[split] = [100 * held[split].get(value, 0) / total for value in names]
     return title, [plain(name)[:28] for name in names], values, "percent"
 
 

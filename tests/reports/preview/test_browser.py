@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from instruct.api import build_dataset, load_recipe
 from instruct.regions import decode_mask
@@ -150,6 +152,33 @@ def test_what_the_answer_prints_lies_on_the_box(opened: Open, page: str) -> None
     corners = [read["x"] / width, read["y"] / height]
     corners += [(read["x"] + read["width"]) / width, (read["y"] + read["height"]) / height]
     assert corners == pytest.approx(region["box"], abs=1 / 2000 + 1e-6)
+
+
+def test_polygons_run_where_the_answer_says(opened: Open, page: str) -> None:
+    """Read from the text here by other means: pairs of thousandths."""
+    shown = opened(page)
+    choose(shown, task="Pneumothorax Segmentation")
+    for _ in range(60):
+        answer = row(settled(shown))["messages"][-1]["content"][0]["text"]
+        polygons = [re.findall(r"\[(\d+), (\d+)\]", one) for one in re.findall(r"\[(\[.*?\])\]", answer)]
+        if polygons:  # some variants ask for a box, and some images have nothing
+            break
+        shown.press("j")
+    for key in "bml":
+        shown.press(key)
+    left, top, across, down = (round(value) for value in place(shown, "#main .frame img"))
+    with_polygons = shown.screenshot()
+    shown.press("p")
+    drawn = np.abs(with_polygons.astype(int) - shown.screenshot()).max(axis=2) > 40
+    drawn = drawn[top : top + down, left : left + across]
+    lines = {width: Image.new("L", (across, down)) for width in (1, 7)}
+    for corners in polygons:
+        scaled = [(int(x) / 1000 * across, int(y) / 1000 * down) for x, y in corners]
+        for width, image in lines.items():
+            ImageDraw.Draw(image).line([*scaled, scaled[0]], 1, width, joint="curve")
+    thin, thick = (np.asarray(image, bool) for image in lines.values())
+    assert thin.sum() > 50 and not (drawn & ~thick).any()
+    assert (thin & drawn).sum() > 0.3 * thin.sum()  # it is dashed
 
 
 def test_the_image_is_whole_and_keeps_its_shape_when_large(opened: Open, page: str) -> None:
