@@ -92,6 +92,7 @@ class Source:
         inputs: the files it consists of.
         image_folders: folders below the root that may hold the images, in order of preference. Image paths in
             the tables are relative to the first of them that exists.
+        images_within: folder that an image folder must hold to be taken before those that do not.
         tables: name to table.
         views: name to view, over the tables.
         read: files and options to Arrow tables, one for each name in ``tables``.
@@ -113,6 +114,7 @@ class Source:
     views: Mapping[str, View] = field(default_factory=dict)
     options: type[Options] = Options
     marks: tuple[bytes, ...] = ()
+    images_within: str = "."
 
     def find(self, root: Path) -> Files:
         """Find the source's files below a root.
@@ -158,9 +160,10 @@ class Source:
 
     def image_folder(self, root: Path) -> Path:
         """The folder that image paths of the tables are relative to."""
-        for folder in self.image_folders:
-            if (root / folder).is_dir():
-                return root / folder
+        for within in (self.images_within, "."):
+            for folder in self.image_folders:
+                if (root / folder / within).is_dir():
+                    return root / folder
         return root / self.image_folders[0]
 
     def tables_of(self, files: Files, options: Options) -> dict[str, pa.Table]:

@@ -29,7 +29,6 @@ from instruct.sources.chexpert_paths import SPLITS, Ints
 # Order of a study's images. A frontal image whose direction is not stated comes after PA and AP.
 _RANKS = {"PA": 0, "AP": 1, "LL": 4, "RL": 5}
 _FRONTAL_RANK, _LATERAL_RANK = 2, 3
-_IMAGE_FOLDERS = ("CheXpert-v1.0", "CheXpert-v1.0-small", "chexpertplus/PNG", "PNG", ".")
 
 _text = pa.string()
 _LABEL = pa.struct([pa.field("label", _text), pa.field("value", pa.float64())])
@@ -98,7 +97,7 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     if bool(files["train"]) != bool(files["valid"]):
         found, missing = ("train", "valid") if files["train"] else ("valid", "train")
         raise DataError(f"{files[found][0]}: there is no {missing}.csv beside it. {_OBTAIN}")
-    folder = next((files.root / name for name in _IMAGE_FOLDERS if (files.root / name).is_dir()), files.root)
+    folder = SOURCE.image_folder(files.root)
     beside = files.root / "test"
     if folder != files.root and beside.is_dir() and not (folder / "test").is_dir():
         raise DataError(
@@ -216,7 +215,8 @@ SOURCE = Source(
         Input("groundtruth", _below("groundtruth.csv"), _OBTAIN, required=False),
         Input("plus", _PLUS, _OBTAIN, required=False),
     ),
-    image_folders=_IMAGE_FOLDERS,
+    image_folders=("CheXpert-v1.0", "CheXpert-v1.0-small", "chexpertplus/PNG", "PNG", "."),
+    images_within="train",
     tables={"images": IMAGES, "studies": STUDIES},
     views={"studies_with_prior": STUDIES_WITH_PRIOR},
     marks=(b"Path,", b"path_to_image", b"Study,"),

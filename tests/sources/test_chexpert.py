@@ -104,6 +104,14 @@ def test_test_images_beside_the_edition_must_be_linked_into_it(tmp_path):
     assert all((SOURCE.image_folder(tmp_path) / name).is_file() for name in found["images"]["file"].to_pylist())
 
 
+def test_tables_of_chexpert_with_the_images_of_chexpert_plus(tmp_path):
+    chexpert.write(tmp_path, studies=20, images=False)
+    assert {name[-4:] for name in read(tmp_path)["images"]["file"].to_pylist()} == {".jpg"}
+    (tmp_path / chexpert.PLUS / "PNG" / "train").mkdir(parents=True)
+    assert SOURCE.image_folder(tmp_path) == tmp_path / chexpert.PLUS / "PNG"
+    assert {name[-4:] for name in read(tmp_path)["images"]["file"].to_pylist()} == {".png"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
