@@ -9,8 +9,9 @@
   audited by key and by text.
 
 Each is a process of its own: wall seconds and its peak memory. The second form asks how many copied reports the text
-check finds: 20 answers of a dataset of a build, of 30 words or more, stand a second time in another split, with some
-of their words replaced.
+check finds: up to 200 answers of a dataset of a build, of 30 words or more, stand a second time in another split, with
+some of their words replaced or their sentences in another order; and how many pairs it finds between two halves of the
+dataset, without any copy.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +90,9 @@ def run(what: str, folder: Path) -> None:
 
 
 def recall(folder: Path, dataset: str) -> None:
-    """Print how many of 20 copies are found, by share of words replaced."""
+    """Print how many copies are found, and how many pairs without a copy."""
     import random
+    import re
 
     import pyarrow as pa
 
@@ -104,22 +107,40 @@ def recall(folder: Path, dataset: str) -> None:
             for text, study, prompt in zip(
                 *(c.to_pylist() for c in (found.texts, found.studies, found.variants)), strict=True
             ):
-                if prompt is None and len(text.split()) >= 30:
+                if prompt is None:
                     answers.setdefault(study, text)
-    chosen = random.Random(0).sample(sorted(answers), min(20, len(answers)))
-    copies = [f"copy/{study}" for study in chosen]
-    for share in (0, 0.05, 0.1):
+
+    def pairs(parts: list[dict[str, str]]) -> set[frozenset[str]]:
+        """Studies found alike; the parts are those of different splits."""
+        corpus = Corpus([Group(str(place), "", SPLITS[place], ()) for place in range(len(parts))])
+        for place, held in enumerate(parts):
+            nobody = pa.nulls(len(held), pa.string())
+            corpus.add(place, Texts(pa.array(held.values(), pa.string()), pa.array(held, pa.string()), nobody, nobody))
+        return {frozenset(pair.keys) for pair in corpus.alike()}
+
+    def shuffled(text: str, draw: random.Random) -> str:
+        sentences = re.split(r"(?<=\.)\s+", text)
+        draw.shuffle(sentences)
+        return " ".join(sentences)
+
+    def reworded(share: float) -> Callable[[str, random.Random], str]:
+        return lambda text, draw: " ".join("other" if draw.random() < share else word for word in text.split())
+
+    names = sorted(answers)
+    random.Random(0).shuffle(names)
+    chosen = [study for study in names if len(answers[study].split()) >= 30][:200]
+    for way, change in (
+        *((f"{share:.0%} of the words replaced", reworded(share)) for share in (0, 0.05, 0.1)),
+        ("sentences in another order", shuffled),
+    ):
         draw = random.Random(1)
-        texts = [" ".join("other" if draw.random() < share else w for w in answers[s].split()) for s in chosen]
-        corpus = Corpus([*groups, Group("Copies", "copies", "val", ())])
-        for place, group in enumerate(groups):
-            for found in report_texts(group):
-                corpus.add(place, found)
-        nobody = pa.nulls(len(copies), pa.string())
-        corpus.add(len(groups), Texts(pa.array(texts), pa.array(copies), nobody, nobody))
-        pairs = {frozenset(pair.keys) for pair in corpus.alike()}
-        hits = sum(frozenset((study, copy)) in pairs for study, copy in zip(chosen, copies, strict=True))
-        print(f"{dataset}: {share:.0%} of the words replaced: {hits} of {len(chosen)} found")
+        copies = {f"copy/{study}": change(answers[study], draw) for study in chosen}
+        alike = pairs([answers, copies])
+        hits = sum(frozenset((study, f"copy/{study}")) in alike for study in chosen)
+        print(f"{dataset}: {way}: {hits} of {len(chosen)} found")
+    half = len(names) // 2
+    chance = pairs([{name: answers[name] for name in part} for part in (names[:half], names[half:])])
+    print(f"{dataset}: two halves of {len(names):,} reports: {len(chance)} pairs without a copy")
 
 
 def main() -> None:
