@@ -43,9 +43,9 @@ def make_keys(folder: Path, keys: int) -> None:
         parts = {"train": found[: len(found) * 8 // 10], "val": found[len(found) * 8 // 10 : len(found) * 9 // 10]}
         parts["test"] = found[len(found) * 9 // 10 :]
         splits = {}
-        for split, rows in parts.items():
+        for split, part in parts.items():
             file = folder / f"{number}-{split}.arrow"
-            rows = list(rows)
+            rows = list(part)
             patients = [f"bench/p{10_000_000 + row // 4}" for row in rows]
             names = [f"bench/s{50_000_000 + row}" for row in rows]
             images = [[f"{p}/{s[6:]}/{row:08x}-{view:08x}-{row * 7919:08x}.jpg" for view in (0, 1)]
@@ -59,7 +59,7 @@ def make_keys(folder: Path, keys: int) -> None:
                     out.write_batch(pa.record_batch([table.slice(start, 20_000)], ["keys"]))
             splits[split] = {"shards": [{"file": file.name, "sha256": ""}]}
         tasks.append({"config": str(number), "dataset": f"D{number}", "source": f"d{number}", "splits": splits})
-    sources = {f"d{number}": {"upstream": []} for number in range(DATASETS)}
+    sources: dict[str, Any] = {f"d{number}": {"upstream": []} for number in range(DATASETS)}
     manifest = {"tasks": tasks, "sources": sources, "recipe": {}, "image_roots": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
