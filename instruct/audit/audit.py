@@ -52,8 +52,7 @@ def audit(
     official = official_splits(roots)
     with KeyIndex(groups) as index:
         index.load()
-        for source, upstream in derived.copies(group.source for group in groups):
-            index.link(source, upstream)
+        index.link(derived.copies(group.source for group in groups))
         overlaps = index.overlaps()
         found = [
             *_protected(index, official, examples),

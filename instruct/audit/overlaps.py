@@ -40,7 +40,7 @@ class Overlap:
 
 
 def link_copies(
-    db: duckdb.DuckDBPyConnection, source: str, upstream: str, owners: Callable[[pa.Array], pa.Table]
+    db: duckdb.DuckDBPyConnection, pairs: Iterable[tuple[str, str]], owners: Callable[[str, pa.Array], pa.Table]
 ) -> int:
     """Let images of a source count as those of an upstream that have the same file name.
 
@@ -50,32 +50,46 @@ def link_copies(
 
     Args:
         db: holds the table ``held (kind, key, g)``, which is added to.
-        source: namespace of the images.
-        upstream: namespace of the images they are copies of.
-        owners: gives the studies and patients of images of the upstream: columns original, kind (number) and key.
+        pairs: namespaces of images, and of those they are copies of; in this order.
+        owners: gives the studies and patients of some images of an upstream: columns original, kind (number) and key.
 
     Returns:
         Number of images linked.
     """
     image = KINDS.index("image")
+    # Linking gives groups keys that others have already: the images stay the same.
     db.execute(
         f"""
+        CREATE OR REPLACE TEMP TABLE single AS
+        SELECT namespace, stem, any_value(key) AS key FROM (
+            SELECT split_part(key, '/', 1) AS namespace, regexp_extract(key, '{_STEM}', 1) AS stem, key
+            FROM (SELECT DISTINCT key FROM held WHERE kind = {image})
+        ) GROUP BY namespace, stem HAVING count(*) = 1
+        """
+    )
+    present = {name for (name,) in db.execute("SELECT DISTINCT namespace FROM single").fetchall()}
+    found = 0
+    for source, upstream in pairs:
+        if source in present and upstream in present:
+            found += _link(db, source, upstream, owners)
+    return found
+
+
+def _link(
+    db: duckdb.DuckDBPyConnection, source: str, upstream: str, owners: Callable[[str, pa.Array], pa.Table]
+) -> int:
+    image = KINDS.index("image")
+    db.execute(
+        """
         CREATE OR REPLACE TEMP TABLE linked AS
-        WITH images AS (
-            SELECT DISTINCT split_part(key, '/', 1) AS namespace, key, regexp_extract(key, '{_STEM}', 1) AS stem
-            FROM held WHERE kind = {image} AND split_part(key, '/', 1) IN (?, ?)
-        ), single AS (
-            SELECT namespace, stem, any_value(key) AS key FROM images GROUP BY ALL HAVING count(*) = 1
-        )
-        SELECT copy.key AS copy, original.key AS original
-        FROM single AS copy JOIN single AS original USING (stem)
+        SELECT copy.key AS copy, original.key AS original FROM single AS copy JOIN single AS original USING (stem)
         WHERE copy.namespace = ? AND original.namespace = ?
         """,
-        [source, upstream, source, upstream],
+        [source, upstream],
     )
     linked = db.sql("SELECT DISTINCT original FROM linked").to_arrow_table()["original"].combine_chunks()
     if len(linked):
-        db.register("owned", owners(linked))
+        db.register("owned", owners(upstream, linked))
         db.execute(
             f"""
             INSERT INTO held
@@ -141,10 +155,13 @@ class KeyIndex:
         self._db.execute(f"INSERT INTO held SELECT {KINDS.index(kind)}, key, {group} FROM given")
         self._db.unregister("given")
 
-    def link(self, source: str, upstream: str) -> int:
-        """Let images of a source count as those of an upstream; see :func:`link_copies`."""
-        files = [file for group in self.groups if group.source == upstream for file in group.files]
-        return link_copies(self._db, source, upstream, lambda images: _owners(files, images))
+    def link(self, pairs: Iterable[tuple[str, str]]) -> int:
+        """Let images of sources count as those of upstreams; see :func:`link_copies`."""
+
+        def owners(upstream: str, images: pa.Array) -> pa.Table:
+            return _owners((file for group in self.groups if group.source == upstream for file in group.files), images)
+
+        return link_copies(self._db, pairs, owners)
 
     def overlaps(self) -> list[Overlap]:
         """What every two groups share, within one split too."""

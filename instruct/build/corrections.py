@@ -98,8 +98,8 @@ class _Records:
         db.execute("CREATE TABLE held (kind UTINYINT, key VARCHAR, g UINTEGER)")
         for entry, batch in self._read(sources):
             self._add(entry, batch)
-        for source, upstream in self._derived.copies(entry.spec.source for entry in self._entries):
-            link_copies(db, source, upstream, self._owners)
+        copies = self._derived.copies(entry.spec.source for entry in self._entries)
+        link_copies(db, copies, lambda _, images: self._owners(images))
 
     def upstream(self, dataset: str) -> list[str]:
         """Sources that a dataset reuses."""

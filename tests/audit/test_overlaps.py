@@ -81,10 +81,10 @@ def test_a_copy_has_the_keys_of_its_original(linked: KeyIndex) -> None:
     with linked:
         linked.load()
         assert linked.overlaps() == []
-        assert linked.link("copy", "up") == 3  # 0.png stands for two images there
+        assert linked.link([("copy", "up")]) == 3  # 0.png stands for two images there
         assert {(one.kind, one.count) for one in linked.overlaps()} == {("patient", 2), ("study", 2), ("image", 3)}
         assert linked.shared("study", 0, 1) == ["nih/s1", "nih/s2"]  # of two studies, three.dcm's is not known
-        assert linked.link("up", "nothing") == 0
+        assert linked.link([("up", "nothing")]) == 0
 
 
 def test_upstreams_of_upstreams() -> None:
