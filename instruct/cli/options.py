@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from instruct.errors import UsageError
+from instruct.resources import shipped
 
 data_root = click.option(
     "--data-root",
@@ -16,11 +17,22 @@ data_root = click.option(
     envvar="CXR_INSTRUCT_DATA_ROOT",
     help="Folder below which the sources lie; a source elsewhere: CXR_INSTRUCT_ROOT_<SOURCE> or the recipe's root.",
 )
+
+
+def _spec_folders(context: click.Context, parameter: click.Parameter, values: tuple[Path, ...]) -> tuple[Path, ...]:
+    """A folder, or the name of one that is shipped."""
+    return tuple(
+        more if not value.is_dir() and (more := shipped("task_specs") / value).is_dir() else value for value in values
+    )
+
+
 specs = click.option(
     "--specs",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Folder with more task specs (*.yaml), their templates beside them or in templates/. Repeatable.",
+    callback=_spec_folders,
+    help="Folder with more task specs (*.yaml), their templates beside them or in templates/; or a shipped one, "
+    "progression_by_region. Repeatable.",
 )
 
 
