@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,22 @@ def test_rows_with_and_without_images_reach_both_processes(two: Path) -> None:
 def test_two_processes_are_one(one: Path, two: Path) -> None:
     assert apart(losses(one), losses(two)) <= 1e-5
     assert apart(evaluations(one), evaluations(two)) <= 1e-5
+
+
+def test_two_nodes_are_one_process(one: Path, make: Make, tmp_path: Path) -> None:
+    """Two launches that find each other by address, as on two machines, with a disk that both see."""
+    file = write_recipe(tmp_path / "r.yaml", make(tmp_path / "run", micro_batch=4))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    changed = {"--num_machines": "2", "--main_process_port": port}
+    how = [changed.get(before, word) for before, word in zip(["", *TWO], TWO, strict=False)]
+    address = ["--main_process_ip", "127.0.0.1", "--machine_rank"]
+    nodes = [launch([*how[:2], *address, str(rank), *how[2:]], file) for rank in (0, 1)]
+    outputs = [finish(node) for node in nodes]
+    assert "step 6/6" in outputs[0] and "step" not in outputs[1]  # the first process alone speaks
+    assert apart(losses(one), losses(tmp_path / "run")) <= 1e-5
+    assert apart(evaluations(one), evaluations(tmp_path / "run")) <= 1e-5
 
 
 def test_accumulation_is_a_large_batch(one: Path, make: Make, tmp_path: Path) -> None:
