@@ -79,11 +79,15 @@ def _spaced(text: str) -> str:
 
 def _numbered(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """:func:`bleu_tokens` of all texts in a row, as numbers that are equal where tokens are, and how many each has."""
-    parts = pc.split_pattern(pa.array(map(_spaced, texts), pa.string()), " ")
+    encoded = [_spaced(text).encode("utf-8", "surrogatepass") for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    # Buffers and DLPack: pa.array and to_numpy would import pandas.
+    spaced = pa.LargeStringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+    parts = pc.split_pattern(spaced, " ")
     words = parts.flatten()
-    there = pc.not_equal(words, "").to_numpy(zero_copy_only=False)
-    owner = np.repeat(np.arange(len(texts)), np.diff(parts.offsets.to_numpy()))
-    numbers = words.dictionary_encode().indices.to_numpy().astype(np.int64)
+    there = np.from_dlpack(pc.binary_length(words)) > 0
+    owner = np.repeat(np.arange(len(texts)), np.diff(np.from_dlpack(parts.offsets)))
+    numbers = np.from_dlpack(words.dictionary_encode().indices).astype(np.int64)
     return numbers[there], np.bincount(owner[there], minlength=len(texts))
 
 

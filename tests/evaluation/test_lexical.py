@@ -82,6 +82,10 @@ def test_a_text_scores_at_most_one_against_itself(text):
         assert value == pytest.approx(1)
 
 
+def test_half_of_a_surrogate_pair_is_a_token_like_any_other():
+    assert bleu_batch(["no \ud83d"], ["no \ud83d"])[0] == pytest.approx(1)
+
+
 def test_text_in_another_script_has_bleu_but_no_rouge_tokens():
     text = "Легкие чистые. Выпота нет."
     assert bleu_batch([text], [text])[0] == pytest.approx(1)
