@@ -71,7 +71,7 @@ tasks:
 def test_validation_that_is_the_test_set(tmp_path: Path) -> None:
     """The published RadQA and Rad-ReStruct rows; our reader refuses files with a report in two splits."""
     data = tmp_path / "data"
-    write("radqa", data / "radqa", studies=40)
+    write("radqa", data / "radqa", studies=320)  # of few made-up reports, chance makes pairs that no other has
     write("rad_restruct", data / "rad_restruct", studies=40)
     (data / "radqa" / "dev.json").write_bytes((data / "radqa" / "test.json").read_bytes())
     (tmp_path / "specs").mkdir()
