@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
@@ -125,10 +126,11 @@ class LocalExecutor:
         running: dict[Future[ShardResult], tuple[_Job, Path]] = {}
         lost: list[tuple[_Job, Path]] = []
         with _pool(self.workers) as pool:
-            # Workers start, which takes a second of imports, while this process reads and plans.
-            for _ in range(self.workers if self.workers > 1 else 0):
-                _submit(pool, _start)
             try:
+                # Workers start, which takes a second of imports, while this process reads and plans.
+                with suppress(BrokenProcessPool):  # the first job will tell
+                    for _ in range(self.workers if self.workers > 1 else 0):
+                        _submit(pool, _start)
                 for job in jobs:
                     try:
                         running[_submit(pool, run, *job)] = job

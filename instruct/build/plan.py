@@ -126,13 +126,19 @@ def plan_tasks(selection: Selection, output: OutputFolder, stage: ImageStage) ->
         if entry.task.template not in templates:
             found = compile_template(find_template(entry.task.template, selection.template_folders))
             templates[entry.task.template] = compile_template(found.source, dialect_of(found, selection.recipe))
+    present = [entry for entry in selection.entries if entry.config not in selection.absent]
+    with bare_queries(present) as empty:
+        problems = [problem for entry in present for problem in lint_task(entry, empty, templates[entry.task.template])]
+    if problems:
+        raise SpecError(problems)
     sources = SourceTables(selection)
     corrected = find_corrections(selection, sources)
-    absent = selection.absent
-    for _, group in groupby(selection.entries, key=lambda entry: entry.file.path):
-        entries = [entry for entry in group if entry.config not in absent]
-        if entries:
-            yield from _plan_spec(selection, entries, templates, stage, sources, corrected, output)
+    specs = [list(group) for _, group in groupby(present, key=lambda entry: entry.file.path)]
+    for entries, following in zip(specs, [*specs[1:], []], strict=True):
+        sources.get(entries[0].spec.source)
+        # While the queries of this spec run, a thread reads what the next one needs.
+        sources.read_ahead(name for entry in following[:1] for name in (entry.spec.source, *entry.spec.reads))
+        yield from _plan_spec(selection, entries, templates, stage, sources, corrected, output)
 
 
 def _plan_spec(
@@ -145,10 +151,6 @@ def _plan_spec(
     output: OutputFolder,
 ) -> Iterator[PlannedTask]:
     recipe = selection.recipe
-    with bare_queries(entries) as empty:
-        problems = [problem for entry in entries for problem in lint_task(entry, empty, templates[entry.task.template])]
-    if problems:
-        raise SpecError(problems)
     name, reads = entries[0].spec.source, entries[0].spec.reads
     later = [entry.spec for entry in selection.entries[selection.entries.index(entries[-1]) + 1 :]]
     tables = {held: sources.get(held)[0] for held in (name, *reads)}

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
+
 import pyarrow as pa
 
 from instruct.build.selection import Selection, reader_options
 from instruct.digest import digest_file
 from instruct.sources import Options, get_source
+
+Read = tuple[dict[str, pa.Table], dict[str, str]]
 
 
 class SourceTables:
@@ -14,22 +20,44 @@ class SourceTables:
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
-        self._read: dict[str, tuple[dict[str, pa.Table], dict[str, str]]] = {}
+        self._read: dict[str, Future[Read]] = {}
 
     def options(self, name: str) -> Options:
         """Options of a source's reader."""
         choice = self._selection.recipe.sources.get(name)
         return reader_options(get_source(name), choice.options if choice else {})
 
-    def get(self, name: str) -> tuple[dict[str, pa.Table], dict[str, str]]:
-        """Tables of a source, and the digest of each of its files."""
-        if name not in self._read:
-            source = get_source(name)
-            files = source.find(self._selection.roots[name])
-            inputs = {files.relative(path): digest_file(path) for path in files.all()}
-            self._read[name] = source.tables_of(files, self.options(name)), inputs
-        return self._read[name]
+    def get(self, name: str) -> Read:
+        """Tables of a source, and the digest of each of its files.
+
+        Raises:
+            DataError: a file is missing or malformed.
+        """
+        self._fill(self._missing([name]))
+        return self._read[name].result()
+
+    def read_ahead(self, names: Iterable[str]) -> None:
+        """Read sources in a thread, for :meth:`get` to wait for. What is wrong with them is told there."""
+        missing = self._missing(names)
+        # A daemon: whoever interrupts a build need not wait for a file that nobody will use.
+        threading.Thread(target=self._fill, args=[missing], daemon=True).start()
 
     def keep_only(self, names: set[str]) -> None:
         """Forget every other source."""
         self._read = {name: read for name, read in self._read.items() if name in names}
+
+    def _missing(self, names: Iterable[str]) -> dict[str, Future[Read]]:
+        """Those of some sources that nobody reads yet; whoever asked for them has to."""
+        missing: dict[str, Future[Read]] = {name: Future() for name in names if name not in self._read}
+        self._read |= missing
+        return missing
+
+    def _fill(self, missing: dict[str, Future[Read]]) -> None:
+        for name, future in missing.items():
+            try:
+                source = get_source(name)
+                files = source.find(self._selection.roots[name])
+                inputs = {files.relative(path): digest_file(path) for path in files.all()}
+                future.set_result((source.tables_of(files, self.options(name)), inputs))
+            except BaseException as error:
+                future.set_exception(error)

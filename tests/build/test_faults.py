@@ -498,12 +498,16 @@ def test_workers_that_are_killed_again_and_again(corpora: Corpora, tmp_path: Pat
     out = tmp_path / "out"
     with building("demo", "shard_rows=5", "--data-root", corpora.root, "--out", out, "--workers", "2") as process:
         for _ in range(3):
-            for worker in workers_of(process, 2):
+            workers = workers_of(process, 2)
+            for worker in workers:
                 os.kill(worker, signal.SIGKILL)
+            while any(map(alive, workers)):  # or they would be found again
+                time.sleep(0.01)
         err = process.stderr.read() if process.stderr else ""
     assert process.returncode == 4
     assert (
-        "3 worker processes died, perhaps for want of memory, while these were running or next: findings_generation-openi"
+        "3 worker processes died, perhaps for want of memory, while these were running or next:"
+        " findings_generation-openi"
         in err
     )
     assert "run the same command again, with fewer --workers" in err and "Traceback" not in err
