@@ -22,6 +22,7 @@ from instruct.build.job import ShardResult
 from instruct.digest import digest_code, digest_json
 from instruct.errors import DataError
 from instruct.images.backend import backend
+from instruct.images.dicom import dicom_versions
 from instruct.images.fault import ImageFault
 from instruct.images.store import ImagePolicy, StoredImage, read_image_file, store_image
 from instruct.reasons import Reason
@@ -34,6 +35,8 @@ _CODE = tuple(
         "images.hashes", "images.store", "images.window",
     )
 )  # fmt: skip
+# Images of these names need no DICOM libraries: other versions of those leave their shards alone.
+_NO_DICOM = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class ImageJob:
             "paths": digest_json(self.paths),
             "stamps": digest_json(self.stamps),
             "policy": asdict(self.policy),
-            "backend": dict(backend(self.policy.backend).versions),
+            "backend": dict(backend(self.policy.backend).versions)
+            | ({} if all(path.lower().endswith(_NO_DICOM) for path in self.paths) else dicom_versions()),
             "code": _code_digest(),
         }
 

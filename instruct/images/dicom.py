@@ -7,7 +7,9 @@ pydicom. Both come with the ``[dicom]`` extra, and neither is under the GPL.
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,15 @@ _DECODERS = {
 _LARGEST_RLE = 1.01
 _GREY = {"MONOCHROME1", "MONOCHROME2"}
 _COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
+
+
+def dicom_versions() -> dict[str, str]:
+    """Libraries that read DICOM files, of those installed, to their versions."""
+    found = {}
+    for name in ("imagecodecs", "pydicom"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def is_dicom(data: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -231,7 +232,7 @@ def that_lacks_a_file(job: Job, staged: Path) -> ShardResult:
 
 
 @pytest.mark.slow
-def test_two_ray_nodes_one_of_them_killed(
+def test_two_ray_nodes_with_a_worker_and_a_node_killed(
     cluster: Any, corpora: Corpora, undisturbed: Path, packed: Path, tmp_path: Path
 ) -> None:
     """Nodes see neither records nor the output folder: both travel."""
@@ -265,17 +266,55 @@ def test_two_ray_nodes_one_of_them_killed(
     build_dataset(load_recipe("demo", [*ROWS, *PACKED]), tmp_path / "packed", **options)
     assert contents(tmp_path / "packed") == contents(packed)
 
-    # Each node has a job, and one that waits: a node that goes takes both with it.
+    # A worker is killed while it works.
     staged = OutputFolder(tmp_path / "killed").staged
     slow = [(job, staged(job.key)) for job, _ in jobs[:8]]
     finished = executor.run(slow, that_takes_its_time, lambda event, **facts: None)
     results = [next(finished)]
-    cluster.remove_node(cluster.nodes.pop(), allow_graceful=False)
+    until(lambda: kill_one_of(working_below(os.getpid())))
     results += finished
     made = {key: staged(key).read_bytes() for key in (result.key for result in results)}
     assert len(made) == len(slow)
     kept = {file.stem: OutputFolder(undisturbed).find(file.stem) for file in undisturbed.glob(".build/results/*.json")}
     assert made == {key: kept[key][1].read_bytes() for key in made}  # type: ignore[index]
+
+    # Each node has a job, and one that waits: a node that goes in the middle of a build takes both with it.
+    seen = []
+
+    def remove_a_node(event: dict[str, Any]) -> None:
+        if event["event"] == "shard":
+            if not seen:
+                cluster.remove_node(cluster.nodes.pop(), allow_graceful=False)
+            seen.append(event["key"])
+
+    build_dataset(load_recipe("demo", ROWS), tmp_path / "half", **options, listener=remove_a_node)
+    assert not cluster.nodes[1:] and len(seen) == len(shards(undisturbed))
+    assert contents(tmp_path / "half") == contents(undisturbed)
+
+
+def kill_one_of(processes: list[int]) -> bool:
+    with contextlib.suppress(OSError):  # it has ended
+        for process in processes[:1]:
+            os.kill(process, signal.SIGKILL)
+            return True
+    return False
+
+
+def working_below(process: int) -> list[int]:
+    """Ray's workers below a process that have a job in hand."""
+    found = [process]
+    for parent in found:
+        with contextlib.suppress(OSError):
+            for children in Path(f"/proc/{parent}/task").glob("*/children"):
+                found += map(int, children.read_text().split())
+    return [one for one in found if cmdline(one).startswith(b"ray::_run_away")]
+
+
+def cmdline(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_no_ray_cluster_at_the_address(corpora: Corpora, tmp_path: Path) -> None:

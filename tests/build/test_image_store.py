@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import datasets
@@ -19,8 +20,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import instruct
+from instruct.build.image_job import ImageJob
 from instruct.build.image_table import MAX_SHARD_IMAGES, ImageTable, cut, image_batches, image_schema, key_of
 from instruct.errors import SpecError, UsageError
+from instruct.images.backend import backend
 from instruct.images.geometry import fit
 from instruct.images.hashes import content_hash
 from instruct.images.store import ImagePolicy, store_image
@@ -247,6 +250,27 @@ def test_a_build_is_planned_reused_and_made_anew_by_the_shard(corpus):
     assert table.read_bytes() == good
 
 
+def test_other_libraries_make_other_shards(monkeypatch):
+    def key(name: str, tools: str) -> str:
+        return ImageJob("s", 0, "/data", (name,), ((1, 1),), ImagePolicy(backend=tools)).key  # type: ignore[arg-type]
+
+    cases = [("a.png", "pillow"), ("a.png", "fast"), ("a.dicom", "pillow"), ("a", "pillow")]
+    before = {case: key(*case) for case in cases}
+    assert len(set(before.values())) == len(cases)
+    of = {"pillow": set(cases), "simplejpeg": {cases[1]}, "pydicom": set(cases[2:]), "imagecodecs": set(cases[1:])}
+    for library, changed in of.items():
+        with monkeypatch.context() as patch:
+            for module in ("backend", "dicom"):
+                patch.setattr(
+                    f"instruct.images.{module}.version",
+                    lambda name, one=library: "99" if name == one else version(name),
+                )
+            backend.cache_clear()
+            assert {case for case in cases if key(*case) != before[case]} == changed
+    backend.cache_clear()
+    assert {case: key(*case) for case in cases} == before
+
+
 def test_no_number_of_workers_and_no_kill_changes_a_byte(corpus):
     for store in ("pack", "embed"):
         build(corpus, store, out=f"{store}-1")
@@ -419,14 +443,11 @@ def test_mistakes_are_explained(corpus, monkeypatch):
         instruct.open_packed(corpus / "data")
     with pytest.raises(SpecError, match="store: pack needs missing: drop"):
         instruct.load_recipe("demo", ["images.store=pack", "images.missing=keep"])
-    from importlib.metadata import PackageNotFoundError, version
 
     def gone(name: str) -> str:
         if name == "simplejpeg":
             raise PackageNotFoundError(name)
         return version(name)
-
-    from instruct.images.backend import backend
 
     monkeypatch.setattr("instruct.images.backend.version", gone)
     backend.cache_clear()
