@@ -125,17 +125,21 @@ class _FieldError(ValueError):
     """A record's fields do not agree, or hold what they cannot."""
 
 
-class _Record(msgspec.Struct, gc=False):
+# Written as numbers or as texts.
+_Written = str | int | float | None
+
+
+class _Record(msgspec.Struct, gc=False, kw_only=True):
     """The fields that are read of a record; of the others, only whether they are JSON is looked at."""
 
     PatientID: str
-    PatientSex: str | None
-    PatientAge: str | None
-    EthnicGroup: str | None
-    PatientWeight: str | int | float | None  # written as numbers or as texts, like the date
-    StudyDate: str | int | float | None
-    InstitutionName: str | None
-    Manufacturer: str | None
+    PatientSex: _Written = None
+    PatientAge: _Written = None
+    EthnicGroup: _Written = None
+    PatientWeight: _Written = None
+    StudyDate: _Written
+    InstitutionName: _Written = None
+    Manufacturer: _Written = None
     Indication: str | None
     Comparison: str | None
     Findings: str | None
@@ -151,11 +155,10 @@ def _batch(
     held: dict[str, Sequence[Any]] = dict(zip(_Record.__struct_fields__, rows, strict=False))
 
     def texts(field: str) -> pa.Array:
-        return pa.array(held[field], _text)
-
-    def numbers(field: str) -> pa.Array:
-        values = [value if value is None or type(value) is str else str(value) for value in held[field]]
-        return _present(pa.array(values, _text))
+        try:
+            return pa.array(held[field], _text)
+        except pa.ArrowTypeError:  # numbers among them
+            return pa.array([value if value is None else str(value) for value in held[field]], _text)
 
     images, view_of_image, key_image, key_view = _images(members, held["ImagePath"], held["ImageViewPosition"], options)
     count, sex = len(members), texts("PatientSex")
@@ -163,11 +166,11 @@ def _batch(
         pa.array(members, _text, size=count),
         pa.repeat(pa.scalar(split), count),
         texts("PatientID"),
-        _dates(members, numbers("StudyDate")),
+        _dates(members, _present(texts("StudyDate"))),
         pc.if_else(pc.is_in(sex, value_set=_SEXES), sex, _NO_TEXT),
         _ages(_present(texts("PatientAge"))),
         _present(texts("EthnicGroup")),
-        pa.array(map(_number, numbers("PatientWeight").to_pylist()), pa.float64(), size=count),
+        pa.array(map(_number, _present(texts("PatientWeight")).to_pylist()), pa.float64(), size=count),
         *(
             _present(texts(field))
             for field in ("InstitutionName", "Manufacturer", "Indication", "Comparison", "Findings", "Impression")

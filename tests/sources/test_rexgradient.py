@@ -126,6 +126,16 @@ def test_a_weight_can_be_a_number_or_a_text(tmp_path):
     assert [row["weight"] for row in found] == [61.0, 61.5, None, None]
 
 
+def test_who_and_where_can_be_numbers_or_not_there_at_all(tmp_path):
+    fields = {"EthnicGroup": "ethnic_group", "InstitutionName": "institution", "Manufacturer": "manufacturer"}
+    bare = record()
+    for field in (*fields, "PatientSex", "PatientAge", "PatientWeight"):
+        del bare[field]
+    given, without = rows(write(tmp_path, train={"a": record(**dict.fromkeys(fields, 7)), "b": bare}))
+    assert [given[column] for column in fields.values()] == ["7", "7", "7"]
+    assert [without[column] for column in (*fields.values(), "sex", "age", "weight")] == [None] * 6
+
+
 def test_one_prefix_is_stripped_from_an_image_path_and_no_letters(tmp_path):
     paths = ["../deid_png/deid_png/a.png", "../deid_png/../deid_png/b.png", "deid_png/c.png", "./d.png"]
     (row,) = rows(write(tmp_path, train={"a": record(ImagePath=paths, ImageViewPosition=[None] * 4)}))
