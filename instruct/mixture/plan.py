@@ -120,7 +120,7 @@ def plan_run(
     epochs: float | None = None,
     seed: int = 0,
     max_length: int | None = None,
-    pool: int = 128,
+    pool: int = 32,
     text_only: Sequence[NDArray[np.bool_]] | None = None,
     reasons: Sequence[Mapping[int, str]] | None = None,
 ) -> RunPlan:

@@ -69,7 +69,12 @@ class Plan(StrictModel):
     )
     steps: int | None = Field(default=None, ge=1, description="Optimizer steps, instead of epochs.")
     seed: int = Field(default=0, ge=0, description="Key of the order.")
-    pool: int = Field(default=128, ge=1, description="Global batches within which examples are sorted by length.")
+    pool: int = Field(
+        default=32,
+        ge=1,
+        description="Global batches within which examples are sorted by length: more of them pad less, fewer (1: none) "
+        "mix the lengths of a step better.",
+    )
     text_only_apart: bool = Field(
         default=False,
         description="No step has both examples with and without images, which DeepSpeed ZeRO-3 needs.",
