@@ -251,7 +251,9 @@ def _manifest(
         "format": FORMAT,
         "name": selection.recipe.name,
         "version": instruct.__version__,
-        "recipe": selection.recipe.model_dump(mode="json", exclude={"sources": {name: {"root"} for name in specs}}),
+        "recipe": selection.recipe.model_dump(
+            mode="json", exclude={"sources": {name: {"root"} for name in selection.recipe.sources}}
+        ),
         "roots": {name: str(root) for name, root in selection.roots.items()},
         "image_roots": {name: str(get_source(name).image_folder(root)) for name, root in selection.roots.items()},
         "sources": {

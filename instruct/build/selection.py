@@ -60,8 +60,9 @@ def select(recipe: Recipe, data_root: Path | None, spec_folders: Sequence[Path] 
         UsageError: the recipe names a task or source that does not exist, or a reader's option it does not have.
         DataError: none of the sources is on disk.
     """
-    entries = [entry for entry in load_task_specs(spec_folders) if entry.spec.source in recipe.sources]
-    for name, choice in recipe.sources.items():
+    entries = [entry for entry in load_task_specs(spec_folders) if recipe.takes(entry.spec.source)]
+    choices = recipe.choices
+    for name, choice in choices.items():
         reader_options(get_source(name), choice.options)
         if not any(entry.spec.source == name for entry in entries):
             raise UsageError(f"no task spec is about source {name!r}; add one with --specs")
@@ -77,7 +78,7 @@ def select(recipe: Recipe, data_root: Path | None, spec_folders: Sequence[Path] 
     needed = {name for entry in entries for name in (entry.spec.source, entry.namespace, *entry.spec.reads)}
     roots = {}
     for name in sorted(needed):
-        given = recipe.sources[name].root if name in recipe.sources else None
+        given = choices[name].root if name in choices else None
         root = find_root(get_source(name), data_root, given)
         if root is not None:
             roots[name] = root

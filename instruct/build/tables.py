@@ -24,7 +24,7 @@ class SourceTables:
 
     def options(self, name: str) -> Options:
         """Options of a source's reader."""
-        choice = self._selection.recipe.sources.get(name)
+        choice = self._selection.recipe.choices.get(name)
         return reader_options(get_source(name), choice.options if choice else {})
 
     def get(self, name: str) -> Read:

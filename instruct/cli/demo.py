@@ -63,7 +63,7 @@ def build_demo(
     written = read_json(data / "written.json") or {"studies": studies, "sources": []}
     if written["studies"] != studies:
         raise UsageError(f"{data}: holds corpora of {written['studies']} studies; choose another --out, or delete it")
-    for source in [name for name in SOURCES if name in recipe.sources]:
+    for source in filter(recipe.takes, SOURCES):
         if source in written["sources"]:
             continue  # by an earlier demo, or as the upstream of another source
         if not quiet:

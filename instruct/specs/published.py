@@ -1,6 +1,7 @@
-"""What is known of each published dataset beside its spec: terms, de-identification, labels, people, citations.
+"""What is known of each published dataset beyond its tasks: terms, de-identification, labels, people, citations.
 
-The facts stand in ``data/datasets.yaml`` and ``data/citations.bib``, once for the card and for the terms guard.
+The facts stand in the ``about`` of a spec, ``data/agreements.yaml`` and ``data/citations.bib``, once for the card and
+for the terms guard.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, RootModel
 
+from instruct.errors import SpecError
 from instruct.model import StrictModel
+from instruct.specs.task_spec import About, load_task_specs
 from instruct.specs.yaml_file import load_yaml
 
 Permission = Literal["allowed", "forbidden", "unknown"]
@@ -38,43 +41,37 @@ class Agreement(StrictModel):
     hub: str = ""
 
 
-class Published(StrictModel):
-    """A published dataset.
-
-    Attributes:
-        agreement: name of its terms.
-        deidentification: what was done to protect the patients.
-        labels: where texts and labels come from.
-        people: who the patients are, and what of that is given.
-        citations: keys of its entries in ``citations.bib``.
-    """
-
-    agreement: str
-    deidentification: str = Field(min_length=1)
-    labels: str = Field(min_length=1)
-    people: str = Field(min_length=1)
-    citations: list[str] = Field(min_length=1)
-
-
-class _File(StrictModel):
-    agreements: dict[str, Agreement]
-    datasets: dict[str, Published]
+class _Agreements(RootModel[dict[str, Agreement]]):
+    """Terms by name."""
 
 
 @cache
-def _file() -> _File:
-    return load_yaml(_DATA / "datasets.yaml").validate(_File)
+def _agreements() -> dict[str, Agreement]:
+    return load_yaml(_DATA / "agreements.yaml").validate(_Agreements).root
 
 
-def published_datasets() -> dict[str, Published]:
-    """The known datasets, by the name of their source."""
-    return _file().datasets
+@cache
+def published_datasets() -> dict[str, About]:
+    """What the shipped specs say of the datasets, by the name of the source.
+
+    Raises:
+        SpecError: a spec names terms that are not in ``data/agreements.yaml``.
+    """
+    found: dict[str, About] = {}
+    for entry in load_task_specs():
+        about = entry.spec.about
+        if about is not None:
+            if about.agreement not in _agreements():
+                place = entry.file.place(("about", "agreement"))
+                raise SpecError(f"{place}: no terms are called {about.agreement!r}: {', '.join(_agreements())}")
+            found[entry.spec.source] = about
+    return found
 
 
 def agreement_of(source: str) -> Agreement | None:
     """Terms of a source; None of one that this package does not know."""
-    known = _file().datasets.get(source)
-    return _file().agreements[known.agreement] if known else None
+    known = published_datasets().get(source)
+    return _agreements()[known.agreement] if known else None
 
 
 @cache

@@ -88,7 +88,9 @@ class Recipe(StrictModel):
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="Name of the build; an output folder keeps to one."
     )
-    sources: dict[str, SourceChoice] = Field(min_length=1, description="Sources to build from.")
+    sources: dict[str, SourceChoice] = Field(
+        min_length=1, description="Sources to build from; the key all stands for those of every spec."
+    )
     tasks: Literal["all"] | list[str] = Field(
         default="all", description="Tasks to build, by '[Task] [Dataset]' or folder name; default: all of the sources."
     )
@@ -123,14 +125,29 @@ class Recipe(StrictModel):
     splits: dict[str, Literal["follow_upstream", "drop_leaks"]] = Field(
         default_factory=dict,
         description="Dataset to what is done with its leaks. follow_upstream: a record gets the split that its study "
-        "has in the source it was taken from. drop_leaks: a record of train or val is left out if a better protected split "
-        "of any row has its patient, study or image, one of train also if a protected evaluation set has.",
+        "has in the source it was taken from. drop_leaks: a record of train or val is left out if a better protected "
+        "split of any row has its patient, study or image, one of train also if a protected evaluation set has.",
     )
     leave_out: list[str] = Field(
         default_factory=list,
         description="Patients, studies and images (source/key, as the audit names them) whose records are left out of "
         "train and val.",
     )
+
+    @model_validator(mode="after")
+    def _all_is_no_source(self) -> Recipe:
+        if self.sources.get("all", SourceChoice()) != SourceChoice():
+            raise ValueError("sources.all stands for every source; give root and options under a source's name")
+        return self
+
+    @property
+    def choices(self) -> dict[str, SourceChoice]:
+        """The sources that are chosen by name."""
+        return {name: choice for name, choice in self.sources.items() if name != "all"}
+
+    def takes(self, source: str) -> bool:
+        """Whether rows of a source are built."""
+        return source in self.sources or "all" in self.sources
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

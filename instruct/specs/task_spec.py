@@ -44,6 +44,16 @@ class Task(StrictModel):
     )
 
 
+class About(StrictModel):
+    """What is known of a published dataset, for the card and the terms guard."""
+
+    agreement: str = Field(description="Its terms: a name in instruct/specs/data/agreements.yaml.")
+    deidentification: str = Field(min_length=1, description="What was done to protect the patients.")
+    labels: str = Field(min_length=1, description="Where texts and labels come from.")
+    people: str = Field(min_length=1, description="Who the patients are, and what of that is given.")
+    citations: list[str] = Field(min_length=1, description="Keys of its entries in instruct/specs/data/citations.bib.")
+
+
 class TaskSpec(StrictModel):
     """A task spec file."""
 
@@ -67,6 +77,9 @@ class TaskSpec(StrictModel):
     upstream: list[str] = Field(
         default_factory=list,
         description="Sources whose images or reports this one reuses; the leakage audit follows them.",
+    )
+    about: About | None = Field(
+        default=None, description="What is known of the dataset; once, where a source has several specs."
     )
     tasks: list[Task] = Field(min_length=1)
 

@@ -87,9 +87,7 @@ def build(made_up, tmp_path_factory):
         if dialect not in folders:
             recipe = load_recipe("all", [f"dialect={dialect}", "variants=all"])
             # Rad-ReStruct alone has more examples than all others together; one variant of them has every form.
-            names = (
-                [name for name in recipe.sources if name != "rad_restruct"] if dialect == "thousand" else WITH_PLACES
-            )
+            names = [name for name in SOURCES if name != "rad_restruct"] if dialect == "thousand" else WITH_PLACES
             sources = {name: SourceChoice() for name in names}
             folders[dialect] = tmp_path_factory.mktemp("built") / dialect
             build_dataset(recipe.model_copy(update={"sources": sources}), folders[dialect], data_root=made_up)

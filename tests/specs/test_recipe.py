@@ -110,3 +110,12 @@ def test_a_recipe_that_is_not_there():
         UsageError, match=r"dmeo: no such recipe file\. Did you mean 'demo'\? Shipped recipes: .*, openi"
     ):
         load_recipe("dmeo")
+
+
+def test_all_stands_for_every_source_and_leaves_room_for_choices():
+    chosen = load_recipe("all", ["sources.rexgradient.options.key_image=first"])
+    assert chosen.takes("openi") and chosen.takes("rexgradient") and not load_recipe("demo").takes("rsna")
+    assert list(chosen.choices) == ["rexgradient"]
+    assert chosen.choices["rexgradient"].options == {"key_image": "first"}
+    with pytest.raises(SpecError, match=r"sources\.all stands for every source; give root and options under"):
+        load_recipe("all", ["sources.all.root=/data"])
