@@ -45,6 +45,7 @@ _EVERY = 10.0  # seconds between lines of progress
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the predictions [default: predictions/SPLIT in the run's folder; predictions here for a MODEL].",
 )
+@click.option("--evaluate", "scored", is_flag=True, help="Then score the answers, as `cxr-instruct evaluate` does.")
 @options.as_json
 def command(
     model: str,
@@ -59,6 +60,7 @@ def command(
     max_new_tokens: int,
     max_rows: int | None,
     out: Path | None,
+    scored: bool,
     as_json: bool,
 ) -> None:
     """Answer the examples of a split greedily, and write predictions that `evaluate` reads.
@@ -85,13 +87,25 @@ def command(
     done = generate(request, build_index(mixture, split), folder, None if as_json else _progress())
     if done is None:
         return  # another process speaks
+    scores = folder / "evaluation"
+    report = None
+    if scored:
+        from instruct.evaluation import evaluate
+
+        report = evaluate(done.file, mixture.data[0])
+        report.write(scores)
     if as_json:
         told = {"predictions": str(done.file), "made": done.made, "found": done.found, "finish": dict(done.finish)}
-        click.echo(json.dumps({**told, "seconds": round(done.seconds, 3)}))
+        scores_told = {"scores": str(scores), "summary": report.summary()} if report else {}
+        click.echo(json.dumps({**told, "seconds": round(done.seconds, 3), **scores_told}))
         return
     finish = ", ".join(f"{reason} {number:,}" for reason, number in sorted(done.finish.items()))
     found = f", {done.found:,} were there" if done.found else ""
     click.echo(f"{done.made:,} examples answered in {done.seconds:.1f} s{found}{f': {finish}' if finish else ''}")
+    if report:
+        click.echo(f"The predictions are in {done.file}, their scores in {scores}.\n")
+        click.echo(report.markdown().rstrip("\n"))
+        return
     click.echo(f"The predictions are in {done.file}. Score them:\n")
     click.echo(f"    cxr-instruct evaluate {done.file} --references {mixture.data[0]}")
 

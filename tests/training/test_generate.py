@@ -131,8 +131,15 @@ def test_an_adapter_answers(tmp_path: Path, demo_dataset: Path, tiny: Tiny) -> N
     told = json.loads(call("evaluate", found, "--references", demo_dataset, "--metrics", "bleu2", "--json", "--out",
                            tmp_path / "scores").out)  # fmt: skip
     assert sum(part["n_given"] for part in told["parts"]) == len(texts(found))
-    again = call("generate", file, "--split", "val", "--max-new-tokens", "8", "--max-rows", "2").out
+    ask = ("generate", file, "--split", "val", "--max-new-tokens", "8", "--max-rows", "2", "--evaluate")
+    again = call(*ask).out
     assert again.startswith("0 examples answered in 0.0 s")
+    # Scored by the same code, to the same numbers.
+    summary = json.loads((found.parent / "evaluation" / "summary.json").read_text("utf-8"))
+    assert summary == json.loads(call(*ask, "--json").out)["summary"]
+    bleu2 = [part["results"]["bleu2"] for part in summary["parts"] if "bleu2" in part["results"]]
+    assert bleu2 == [part["results"]["bleu2"] for part in told["parts"] if "bleu2" in part["results"]] and bleu2
+    assert "bleu2" in again or "BLEU-2" in again
 
 
 def test_a_model_with_an_adapter_by_its_folder(tmp_path: Path, tiny_run: Path, demo_dataset: Path, tiny: Tiny) -> None:
