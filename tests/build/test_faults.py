@@ -507,8 +507,7 @@ def test_workers_that_are_killed_again_and_again(corpora: Corpora, tmp_path: Pat
     assert process.returncode == 4
     assert (
         "3 worker processes died, perhaps for want of memory, while these were running or next:"
-        " findings_generation-openi"
-        in err
+        " findings_generation-openi" in err
     )
     assert "run the same command again, with fewer --workers" in err and "Traceback" not in err
     build_dataset(load_recipe("demo", ["shard_rows=5"]), out, data_root=corpora.root)
