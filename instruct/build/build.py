@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 import instruct
 from instruct.build.audit_gate import audit_build
@@ -146,6 +145,7 @@ def _run(
     bad = {task.entry.config: list(_bad(task, results)) for task in planned}
     _refuse_too_many(selection.recipe, planned, bad)
     tell("publish")
+    pa.default_memory_pool().release_unused()  # what planning held; counting needs as much again
     configs: dict[str, Shards] = {
         task.entry.config: {
             str(split): [results[item.job.key] for item in task.jobs if item.job.split == split]
@@ -161,6 +161,7 @@ def _run(
     if selection.recipe.images.store != "reference":
         manifest["images"] = stage_facts(selection, stage, images if packed else {})
     counts = count_shards(output.path, manifest["tasks"])
+    pa.default_memory_pool().release_unused()
     lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for rows in bad.values() for row in rows]
     write_text(output.path / "quarantine.jsonl", "".join(line + "\n" for line in lines))
     lost = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in stage.bad]
@@ -238,9 +239,7 @@ def _manifest(
                     for split, shards in published.get(entry.config, {}).items()
                 },
                 "bad": dict(sorted(Counter(row["reason"] for row in bad[entry.config]).items())),
-                "missing_images": pc.count_distinct(
-                    pa.chunked_array(task.compiled.missing_images, pa.string())
-                ).as_py(),
+                "missing_images": task.compiled.missing_images,
                 "dropped_images": dict(sorted(task.compiled.dropped_images.items())),
             }
         else:

@@ -47,7 +47,7 @@ class CompiledTask:
         records: records of each split before any was left out.
         slices: the shards to come.
         bad: records left out for their images: id, split, reason, detail, origin.
-        missing_images: paths that are referred to and not on disk, with ``images.missing: keep``; distinct in a batch.
+        missing_images: images that are referred to and not on disk, with ``images.missing: keep``.
         namespaces: sources that the records' images belong to.
         dropped_images: images left out of records that stay, by reason.
     """
@@ -55,7 +55,7 @@ class CompiledTask:
     records: Counter[str] = field(default_factory=Counter)
     slices: list[Slice] = field(default_factory=list)
     bad: list[dict[str, str]] = field(default_factory=list)
-    missing_images: list[pa.StringArray] = field(default_factory=list)
+    missing_images: int = 0
     namespaces: set[str] = field(default_factory=set)
     dropped_images: Counter[str] = field(default_factory=Counter)
 
@@ -83,19 +83,23 @@ def compile_task(
         DataError: the records file cannot be written.
     """
     compiled = CompiledTask()
+    missing: list[pa.StringArray] = []
     with _records_file(file) as append:
         for records in queries.records(entry, template.columns, recipe.shard_rows):
             split = records.column("split")[0].as_py()
             compiled.records[split] += len(records)
             compiled.namespaces |= set(pc.unique(namespaces(records, entry.namespace)[1]).to_pylist())
             if template.declarations.images != "none":
-                records = _settle_images(entry, records, template.declarations.images, recipe, folders, compiled)
+                records = _settle_images(
+                    entry, records, template.declarations.images, recipe, folders, compiled, missing
+                )
                 if recipe.images.store != "reference":
                     records = follow(records, entry.namespace, folders)
             if not len(records):
                 continue
             append(records)
             compiled.slices.append(Slice(split, len(compiled.slices), len(records), digest_batch(records)))
+    compiled.missing_images = pc.count_distinct(pa.chunked_array(missing, pa.string())).as_py()
     return compiled
 
 
@@ -126,6 +130,7 @@ def _settle_images(
     recipe: Recipe,
     folders: Mapping[str, ImageFolder],
     compiled: CompiledTask,
+    missing: list[pa.StringArray],
 ) -> pa.RecordBatch:
     """Leave out what cannot be shown: images of a set one by one, records whose images all have a part in the task."""
     lists = records.column("images")
@@ -133,10 +138,10 @@ def _settle_images(
     paths = lists.flatten()
     faults = _faults(entry, records, rows, paths, folders)
     if recipe.images.missing == "keep":
-        missing = faults == _CODES[Reason.MISSING_IMAGE]
-        if missing.any():
-            compiled.missing_images.append(pc.unique(paths.filter(pa.array(missing))))
-            faults[missing] = 0
+        absent = faults == _CODES[Reason.MISSING_IMAGE]
+        if absent.any():
+            missing.append(pc.unique(paths.filter(pa.array(absent))))
+            faults[absent] = 0
     shown = faults == 0
     before = np.bincount(rows, minlength=len(records))
     after = np.bincount(rows[shown], minlength=len(records))

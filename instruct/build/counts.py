@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.specs.task_spec import SPLITS
+
+# Tasks whose shards are read at the same time.
+_AT_ONCE = 4
+_FEW_KEYS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -50,18 +54,26 @@ def count_shards(folder: Path, tasks: Iterable[Mapping[str, Any]]) -> Counts:
         tasks: the manifest's tasks, each with its name and the shards of its splits.
     """
     tasks = list(tasks)
-    asked = [
-        [folder / shard["file"] for shard in task["splits"].get(split, {}).get("shards", ())]
-        for task in tasks
-        for split in SPLITS
-    ]
+    rows: dict[str, dict[str, Count]] = {task["name"]: {} for task in tasks}
+    total: dict[str, Count] = {}
     with ThreadPoolExecutor() as pool:
-        found = pool.map(_held, asked)
-        held = {task["name"]: {split: next(found) for split in SPLITS} for task in tasks}
-    return Counts(
-        rows={name: {split: keys.count() for split, keys in splits.items()} for name, splits in held.items()},
-        total={split: _together([splits[split] for splits in held.values()]).count() for split in SPLITS},
-    )
+        for split in SPLITS:
+            records, images, studies = 0, _Distinct(), _Distinct()
+            for start in range(0, len(tasks), _AT_ONCE):
+                some = tasks[start : start + _AT_ONCE]
+                asked = [[folder / shard["file"] for shard in _shards(task, split)] for task in some]
+                for task, held in zip(some, pool.map(_held, asked), strict=True):
+                    rows[task["name"]][split] = Count(held.records, len(held.images), len(held.studies))
+                    records += held.records
+                    images.add(held.images)
+                    studies.add(held.studies)
+            total[split] = Count(records, len(images.keys()), len(studies.keys()))
+    return Counts(rows, total)
+
+
+def _shards(task: Mapping[str, Any], split: str) -> Sequence[Mapping[str, Any]]:
+    shards: Sequence[Mapping[str, Any]] = task["splits"].get(split, {}).get("shards", ())
+    return shards
 
 
 @dataclass(frozen=True)
@@ -72,29 +84,42 @@ class _Held:
     images: pa.Array
     studies: pa.Array
 
-    def count(self) -> Count:
-        return Count(self.records, len(self.images), len(self.studies))
+
+class _Distinct:
+    """Distinct keys of many arrays, of which only those not seen before are kept."""
+
+    def __init__(self) -> None:
+        self._keys = pa.array([], pa.string())
+        self._waiting: list[pa.Array] = []
+        self._rows = 0
+
+    def add(self, keys: pa.Array) -> None:
+        self._waiting.append(keys)
+        self._rows += len(keys)
+        # As many as there are already, so that no key is looked at again and again.
+        if self._rows > max(len(self._keys), _FEW_KEYS):
+            self._merge()
+
+    def keys(self) -> pa.Array:
+        """The keys so far."""
+        self._merge()
+        return self._keys
+
+    def _merge(self) -> None:
+        self._keys, self._waiting, self._rows = _union([self._keys, *self._waiting]), [], 0
 
 
 def _held(shards: list[Path]) -> _Held:
     """What the shards of one split of a task hold."""
     records = 0
-    images: list[pa.Array] = []
-    studies: list[pa.Array] = []
+    images, studies = _Distinct(), _Distinct()
     for file in shards:
         keys = _keys(file)
         records += _runs(pc.struct_field(keys, "record"))
         for kind, distinct in (("images", images), ("studies", studies)):
-            distinct += [pc.unique(chunk.flatten()) for chunk in pc.struct_field(keys, kind).chunks]
-    return _Held(records, _union(images), _union(studies))
-
-
-def _together(parts: list[_Held]) -> _Held:
-    return _Held(
-        sum(part.records for part in parts),
-        _union([part.images for part in parts]),
-        _union([part.studies for part in parts]),
-    )
+            for chunk in pc.struct_field(keys, kind).chunks:
+                distinct.add(pc.unique(chunk.flatten()))
+    return _Held(records, images.keys(), studies.keys())
 
 
 def _runs(records: pa.ChunkedArray) -> int:

@@ -131,7 +131,7 @@ def plan_tasks(selection: Selection, output: OutputFolder, stage: ImageStage) ->
         problems = [problem for entry in present for problem in lint_task(entry, empty, templates[entry.task.template])]
     if problems:
         raise SpecError(problems)
-    sources = SourceTables(selection)
+    sources = SourceTables(selection, output.scratch)
     corrected = find_corrections(selection, sources)
     specs = [list(group) for _, group in groupby(present, key=lambda entry: entry.file.path)]
     for entries, following in zip(specs, [*specs[1:], []], strict=True):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
+from pathlib import Path
 
 import pyarrow as pa
 
+from instruct.build.files import explaining
 from instruct.build.selection import Selection, reader_options
 from instruct.digest import digest_file
 from instruct.sources import Options, get_source
@@ -15,11 +17,23 @@ from instruct.sources import Options, get_source
 Read = tuple[dict[str, pa.Table], dict[str, str]]
 
 
-class SourceTables:
-    """The sources of a plan, each read once and forgotten after its last use."""
+# Tables up to this size stay in memory.
+_SMALL = 16 << 20
+# Rows that DuckDB's threads take at a time.
+_BATCH_ROWS = 1 << 16
 
-    def __init__(self, selection: Selection) -> None:
+
+class SourceTables:
+    """The sources of a plan, each read once and forgotten after its last use.
+
+    Args:
+        selection: what is planned.
+        scratch: folder on whose disk large tables wait for their queries, rather than in memory; it stays empty.
+    """
+
+    def __init__(self, selection: Selection, scratch: Path | None = None) -> None:
         self._selection = selection
+        self._scratch = scratch
         self._read: dict[str, Future[Read]] = {}
 
     def options(self, name: str) -> Options:
@@ -58,6 +72,22 @@ class SourceTables:
                 source = get_source(name)
                 files = source.find(self._selection.roots[name])
                 inputs = {files.relative(path): digest_file(path) for path in files.all()}
-                future.set_result((source.tables_of(files, self.options(name)), inputs))
+                tables = source.tables_of(files, self.options(name))
+                future.set_result(
+                    ({table: self._kept(f"{name}.{table}", tables.pop(table)) for table in list(tables)}, inputs)
+                )
             except BaseException as error:
                 future.set_exception(error)
+
+    def _kept(self, name: str, table: pa.Table) -> pa.Table:
+        """The table; a large one mapped from a file that has no name any more, so that nothing is left of it."""
+        if self._scratch is None or table.nbytes <= _SMALL:
+            return table
+        file = self._scratch / f"{name}.arrow"
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        with explaining(file):
+            with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table, _BATCH_ROWS)
+            mapped = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+            file.unlink()
+        return mapped

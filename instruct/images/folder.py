@@ -37,6 +37,8 @@ class ImageFolder:
             paths: image paths relative to the root, with forward slashes.
         """
         paths = list(paths)
+        if not self._present:  # nothing to look up, nothing worth remembering
+            return list(map(self._fault, paths))
         found = list(map(self._known.get, paths, repeat(_UNSEEN)))
         if _UNSEEN not in found:
             return found  # type: ignore[return-value]
