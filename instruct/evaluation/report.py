@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from instruct.digest import digest_json
 from instruct.errors import DataError, UsageError
 from instruct.evaluation.metric import Values
 from instruct.evaluation.pairs import POLICY, Group
@@ -60,10 +61,26 @@ class Report:
             raise UsageError(f"{name}: n/a ({skip.reason}); {skip.remedy}")
         raise UsageError(f"no result {name!r}; the report has {', '.join(part.results)}")
 
+    @property
+    def identity(self) -> str:
+        """What the scores are and what made them, as a digest: reports that agree in it can be compared."""
+        return digest_json(self._origin())[:16]
+
+    def _origin(self) -> dict[str, Any]:
+        """Definition and direction of each result, versions, and what the scores were made with."""
+        made_with = {name: what for part in self.parts for name, what in part.made_with.items()}
+        definitions = {
+            result.name: {"definition": result.definition, "direction": result.direction, "columns": result.columns}
+            for part in self.parts
+            for result in part.results.values()
+        }
+        return {"versions": dict(self.versions), "made_with": made_with, "definitions": definitions}
+
     def summary(self) -> dict[str, Any]:
         """The whole report as plain JSON data."""
         return {
             "format": FORMAT,
+            "evaluation": self.identity,
             "versions": dict(self.versions),
             "inputs": [dict(entry) for entry in self.inputs],
             "policy": POLICY,
@@ -94,13 +111,15 @@ class Report:
             for name in names:
                 column = part.columns.get(name)
                 data[name] += [None] * part.n_given if column is None else _plain(column)
+        data["evaluation"] = [self.identity] * len(data["id"])
         return pa.table(data)
 
     def write(self, folder: str | Path) -> list[Path]:
         """Write ``scores.parquet``, ``scores.jsonl``, ``summary.json`` and ``summary.md`` into a folder.
 
         Where a judge was asked, ``judgements-<metric>.jsonl`` keeps its outputs, in the form that is read back. The
-        Parquet file's metadata hold definitions, versions and what the scores were made with.
+        Parquet file's metadata hold definitions, versions and what the scores were made with; every row names them by
+        their digest, ``evaluation``.
 
         Returns:
             The paths, those four first.
@@ -109,13 +128,7 @@ class Report:
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        made_with = {name: what for part in self.parts for name, what in part.made_with.items()}
-        definitions = {
-            result.name: {"definition": result.definition, "direction": result.direction, "columns": result.columns}
-            for part in self.parts
-            for result in part.results.values()
-        }
-        origin = {"versions": dict(self.versions), "made_with": made_with, "definitions": definitions}
+        origin = {"evaluation": self.identity, **self._origin()}
         table = self.table().replace_schema_metadata({"cxr_instruct": json.dumps(origin, sort_keys=True)})
         paths = [folder / name for name in ("scores.parquet", "scores.jsonl", "summary.json", "summary.md")]
         pq.write_table(table, paths[0])

@@ -53,7 +53,8 @@ def report_markdown(report: Report) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in sorted(report.versions.items()))
     files = "; ".join(f"{entry['role']} {entry['file']} (sha256 {entry['sha256'][:12]})" for entry in report.inputs)
     blocks.append(
-        f"Made with {versions}; seed {report.seed}, {report.resamples} resamples." + (f" {files}." if files else "")
+        f"Evaluation {report.identity}, made with {versions}; seed {report.seed}, {report.resamples} resamples."
+        + (f" {files}." if files else "")
     )
     return "\n\n".join(blocks) + "\n"
 

@@ -220,12 +220,16 @@ def test_written_files_agree_and_come_back(tmp_path, rexrank_file, jsonl):
     rows = [json.loads(line) for line in paths[1].read_text().splitlines()]
     assert pq.read_table(paths[0]).to_pylist() == rows
     assert [row["scored"] for row in rows] == [True, True, True, False]
+    assert (
+        {row["evaluation"] for row in rows} == {report.identity} != {evaluate(rexrank_file, metrics="bleu2").identity}
+    )
     summary = json.loads(paths[2].read_text())
     assert summary["inputs"][0]["file"] == "predictions.json"
     assert len(summary["inputs"][0]["sha256"]) == 64
     assert set(summary["versions"]) == {"python", "cxr-instruct", "numpy", "pyarrow", "rapidfuzz"}
     origin = json.loads(pq.read_schema(paths[0]).metadata[b"cxr_instruct"])
     assert origin["versions"] == summary["versions"]
+    assert origin["evaluation"] == summary["evaluation"] == report.identity and report.identity in paths[3].read_text()
     for name, result in summary["parts"][0]["results"].items():
         assert origin["definitions"][name]["definition"] == result["definition"]
         assert origin["definitions"][name]["direction"] == result["direction"] == "higher"
