@@ -46,12 +46,12 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("folder", "pattern"), [("templates", "*.jinja"), ("task_specs", "*.yaml"), ("recipes", "*.yaml")]
+    ("folder", "suffixes"), [("templates", [".jinja"]), ("task_specs", [".yaml", ".jinja"]), ("recipes", [".yaml"])]
 )
-def test_the_wheel_ships_every_file_of(unpacked, folder, pattern):
-    there = unpacked / "instruct" / "_data" / folder
+def test_the_wheel_ships_every_file_of(unpacked, folder, suffixes):
+    here, there = REPOSITORY / folder, unpacked / "instruct" / "_data" / folder
     shipped = {path.relative_to(there) for path in there.rglob("*") if path.is_file()}
-    assert shipped == {path.relative_to(REPOSITORY / folder) for path in (REPOSITORY / folder).rglob(pattern)} != set()
+    assert shipped == {path.relative_to(here) for path in here.rglob("*") if path.suffix in suffixes} != set()
 
 
 @pytest.mark.slow

@@ -73,9 +73,10 @@ class SourceTables:
                 files = source.find(self._selection.roots[name])
                 inputs = {files.relative(path): digest_file(path) for path in files.all()}
                 tables = source.tables_of(files, self.options(name))
-                future.set_result(
-                    ({table: self._kept(f"{name}.{table}", tables.pop(table)) for table in list(tables)}, inputs)
-                )
+                for table in tables:
+                    tables[table] = self._kept(f"{name}.{table}", tables[table])
+                pa.default_memory_pool().release_unused()  # Arrow keeps what reading needed
+                future.set_result((tables, inputs))
             except BaseException as error:
                 future.set_exception(error)
 

@@ -128,7 +128,7 @@ def test_a_run_is_not_overwritten(made: Recipe, stopped: Path) -> None:
         ({"plan": {"steps": 9}}, ["steps: 8 when the run was started, 9 now", "plan: "]),
         ({"lora": {"r": 8}}, ["lora: "]),
         ({"optimizer": {"learning_rate": 1e-3}}, ["optimizer: "]),
-        ({"plan": {"max_length": 90}}, ["max_length: 512 when the run was started, 90 now", "plan: "]),
+        ({"plan": {"max_length": 400}}, ["max_length: 512 when the run was started, 400 now", "plan: "]),
     ],
     ids=["global batch", "steps", "rank", "learning rate", "max_length"],
 )
