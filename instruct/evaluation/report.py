@@ -101,7 +101,9 @@ class Report:
         import pyarrow as pa
 
         names = list(dict.fromkeys(name for part in self.parts for name in part.columns))
-        data: dict[str, list[Any]] = {name: [] for name in ("id", *Group._fields, "scored", "empty_prediction", *names)}
+        data: dict[str, list[Any]] = {
+            name: [] for name in ("id", "evaluation", *Group._fields, "scored", "empty_prediction", *names)
+        }
         for part in self.parts:
             data["id"] += part.ids
             for name in Group._fields:
