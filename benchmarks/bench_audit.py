@@ -76,16 +76,16 @@ def make_texts(folder: Path, reports: int) -> None:
 
 def run(what: str, folder: Path) -> None:
     """Audit, and print what was looked at and found."""
-    from instruct.audit.audit import audit
-    from instruct.audit.shards import distinct_keys, groups_of
+    from instruct.audit.audit import audit, key_index
 
     folder = folder if what == "keys" else folder / "out"
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     start = time.perf_counter()
     result = audit(folder, manifest, texts=what == "texts")
     seconds = time.perf_counter() - start
-    held = [distinct_keys(group) for group in groups_of(folder, manifest["tasks"])]
-    keys = sum(len(found) for group in held for found in group.values())
+    with key_index(folder, manifest) as index:
+        index.load()
+        keys = len(index)
     print(json.dumps({"seconds": seconds, "keys": keys, "leaks": len(result.findings)}))
 
 
@@ -112,7 +112,7 @@ def recall(folder: Path, dataset: str) -> None:
 
     def pairs(parts: list[dict[str, str]]) -> set[frozenset[str]]:
         """Studies found alike; the parts are those of different splits."""
-        corpus = Corpus([Group(str(place), "", SPLITS[place], ()) for place in range(len(parts))])
+        corpus = Corpus([Group(str(place), "", SPLITS[place], {}) for place in range(len(parts))])
         for place, held in enumerate(parts):
             nobody = pa.nulls(len(held), pa.string())
             corpus.add(place, Texts(pa.array(held.values(), pa.string()), pa.array(held, pa.string()), nobody, nobody))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 from instruct.audit.derived import Derived
 from instruct.audit.official import SOURCE, official_splits
 from instruct.audit.overlaps import KeyIndex, Overlap
-from instruct.audit.protected import in_training
+from instruct.audit.protected import image_namespaces, in_training
 from instruct.audit.result import DROP, FOLLOW, AuditResult, Finding, build_digest, matrix, settle
 from instruct.audit.shards import KINDS, Group, groups_of
 from instruct.audit.texts import read_corpus
@@ -31,6 +32,7 @@ def audit(
     images: bool = False,
     threads: int = 1,
     examples: int | None = EXAMPLES,
+    index: KeyIndex | None = None,
 ) -> AuditResult:
     """Look for leaks between the splits of a build.
 
@@ -42,16 +44,19 @@ def audit(
         images: whether to decode every image and compare pictures.
         threads: images decoded at a time.
         examples: keys that a finding shows; None shows all.
+        index: the build's :func:`key_index`, loaded; None reads it.
 
     Raises:
         DataError: a list of the owners' splits is malformed.
     """
     groups = groups_of(folder, manifest["tasks"])
-    derived = _Fixes({name: source["upstream"] for name, source in manifest["sources"].items()})
+    derived = _Fixes(_upstream(manifest))
     roots = {name: Path(root) for name, root in manifest.get("roots", {}).items() if Path(root).is_dir()}
     official = official_splits(roots)
-    with KeyIndex(groups) as index:
-        index.load()
+    with ExitStack() as stack:
+        if index is None:
+            index = stack.enter_context(key_index(folder, manifest))
+            index.load()
         index.link(derived.copies(group.source for group in groups))
         overlaps = index.overlaps()
         found = [
@@ -78,6 +83,17 @@ def audit(
         )
     findings, accepted = settle(found, exceptions)
     return AuditResult(build_digest(manifest), checks, findings, accepted, matrix(groups, overlaps), left_out)
+
+
+def key_index(folder: Path, manifest: Mapping[str, Any]) -> KeyIndex:
+    """The index of a build's keys, to be loaded."""
+    groups = groups_of(folder, manifest["tasks"])
+    copies = Derived(_upstream(manifest)).copies(group.source for group in groups)
+    return KeyIndex(groups, image_namespaces().union(*copies))
+
+
+def _upstream(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: source["upstream"] for name, source in manifest["sources"].items()}
 
 
 class _Fixes(Derived):
@@ -109,16 +125,14 @@ def _protected(index: KeyIndex, official: pa.Table, limit: int | None) -> Iterat
 def _official(index: KeyIndex, official: pa.Table, derived: _Fixes, limit: int | None) -> Iterator[Finding]:
     if not len(official):
         return
-    for place, group in enumerate(index.groups):
-        for split in SPLITS:
-            if split == group.split:
-                continue
-            condition = f"key IN (SELECT key FROM given WHERE split = '{split}')"
-            count, keys = index.held_of(place, "study", condition, official, limit)
-            if count:
-                follows = SOURCE in derived.upstream(group.source)
-                fix = {"splits": {group.dataset: FOLLOW if follows else DROP}}
-                yield Finding("official_split", group.dataset, group.split, SOURCE, split, count, keys, fix)
+    counts = index.ask("study", official.rename_columns(["key", "label"]))
+    for place, split in sorted(counts, key=lambda at: (at[0], SPLITS.index(at[1]))):
+        group = index.groups[place]
+        if split != group.split:
+            follows = SOURCE in derived.upstream(group.source)
+            fix = {"splits": {group.dataset: FOLLOW if follows else DROP}}
+            keys, count = index.asked("study", place, split, limit), counts[place, split]
+            yield Finding("official_split", group.dataset, group.split, SOURCE, split, count, keys, fix)
 
 
 def _keys(index: KeyIndex, overlaps: Sequence[Overlap], derived: _Fixes, limit: int | None) -> Iterator[Finding]:

@@ -1,25 +1,23 @@
-"""Which keys two groups of a dataset folder share, counted exactly.
+"""The keys of a dataset folder: how many there are, and which of them two groups share, counted exactly.
 
 DuckDB does the grouping, within a fixed amount of memory; what does not fit goes to disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from instruct.audit.shards import KINDS, Group, distinct_keys, read
+from instruct.audit.copies import DIGEST, link_copies
+from instruct.audit.shards import KINDS, Group, count_records, every_key, keys_of_images
 
-_MEMORY = "900MB"
-# The name of an image file without folders and last ending, after the namespace.
-_STEM = r"([^/]+?)(\.[A-Za-z0-9]{1,5})?$"
+_MEMORY = "400MB"
+_IMAGE = KINDS.index("image")
 
 
 @dataclass(frozen=True)
@@ -39,85 +37,19 @@ class Overlap:
     count: int
 
 
-def link_copies(
-    db: duckdb.DuckDBPyConnection, pairs: Iterable[tuple[str, str]], owners: Callable[[str, pa.Array], pa.Table]
-) -> int:
-    """Let images of a source count as those of an upstream that have the same file name.
+@dataclass
+class RowKeys:
+    """What one row of the count table holds in one split.
 
-    A re-issued picture keeps its name where its namespace and folder change: ``covidx_cxr3/train/ID.png`` is
-    ``rsna/stage_2_train_images/ID.dcm``. Whoever has it has also the study and patient that the upstream's rows give
-    it. Names that stand for several images of either source (``0.png``) say nothing and are not used.
-
-    Args:
-        db: holds the table ``held (kind, key, g)``, which is added to.
-        pairs: namespaces of images, and of those they are copies of; in this order.
-        owners: gives the studies and patients of some images of an upstream: columns original, kind (number) and key.
-
-    Returns:
-        Number of images linked.
+    Attributes:
+        records: records; several variants of one record count once.
+        images: distinct image keys.
+        studies: distinct study keys.
     """
-    image = KINDS.index("image")
-    # Linking gives groups keys that others have already: the images stay the same.
-    db.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE single AS
-        SELECT namespace, stem, any_value(key) AS key FROM (
-            SELECT split_part(key, '/', 1) AS namespace, regexp_extract(key, '{_STEM}', 1) AS stem, key
-            FROM (SELECT DISTINCT key FROM held WHERE kind = {image})
-        ) GROUP BY namespace, stem HAVING count(*) = 1
-        """
-    )
-    present = {name for (name,) in db.execute("SELECT DISTINCT namespace FROM single").fetchall()}
-    found = 0
-    for source, upstream in pairs:
-        if source in present and upstream in present:
-            found += _link(db, source, upstream, owners)
-    return found
 
-
-def _link(
-    db: duckdb.DuckDBPyConnection, source: str, upstream: str, owners: Callable[[str, pa.Array], pa.Table]
-) -> int:
-    image = KINDS.index("image")
-    db.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE linked AS
-        SELECT copy.key AS copy, original.key AS original FROM single AS copy JOIN single AS original USING (stem)
-        WHERE copy.namespace = ? AND original.namespace = ?
-        """,
-        [source, upstream],
-    )
-    linked = db.sql("SELECT DISTINCT original FROM linked").to_arrow_table()["original"].combine_chunks()
-    if len(linked):
-        db.register("owned", owners(upstream, linked))
-        db.execute(
-            f"""
-            INSERT INTO held
-            WITH copies AS (SELECT original, g FROM held JOIN linked ON key = copy WHERE kind = {image})
-            SELECT {image} AS kind, original AS key, g FROM copies
-            UNION SELECT owned.kind, owned.key, g FROM copies JOIN owned USING (original)
-            EXCEPT SELECT * FROM held
-            """
-        )
-        db.unregister("owned")
-    return len(linked)
-
-
-def _owners(files: Iterable[Path], images: pa.Array) -> pa.Table:
-    """Study and patient that shards give images, where an example has one image and one study."""
-    schema = pa.schema([("original", pa.string()), ("kind", pa.uint8()), ("key", pa.string())])
-    tables = [schema.empty_table()]
-    for keys in (batch.column("keys") for file in files for batch in read(file, ["keys"])):
-        shown, studies, patient = (keys.field(name) for name in ("images", "studies", "patient"))
-        single = pc.and_(pc.equal(pc.list_value_length(shown), 1), pc.equal(pc.list_value_length(studies), 1))
-        shown, studies, patient = (part.filter(single) for part in (shown, studies, patient))
-        wanted = pc.is_in(shown.flatten(), value_set=images)
-        original = shown.flatten().filter(wanted)
-        for kind, owner in (("study", studies.flatten()), ("patient", patient)):
-            number = pa.repeat(pa.scalar(KINDS.index(kind), pa.uint8()), len(original))
-            table = pa.table([original, number, owner.filter(wanted)], schema=schema)
-            tables.append(table.filter(pc.is_valid(table["key"])))
-    return pa.concat_tables(tables)
+    records: int = 0
+    images: int = 0
+    studies: int = 0
 
 
 class KeyIndex:
@@ -125,16 +57,20 @@ class KeyIndex:
 
     Args:
         groups: the groups; they are known by their place in this list.
+        named: namespaces of images whose keys are asked for by their text: by :meth:`link` or :meth:`below`.
     """
 
-    def __init__(self, groups: Sequence[Group]) -> None:
+    def __init__(self, groups: Sequence[Group], named: Iterable[str] = ()) -> None:
         self.groups = list(groups)
+        self._named = sorted(set(named))
+        self._told = False
         self._scratch = TemporaryDirectory(prefix="cxr-instruct-audit-")
         self._db = duckdb.connect(":memory:")
         run = self._db.execute
         run(f"SET memory_limit = '{_MEMORY}'; SET temp_directory = '{self._scratch.name}'")
         run("SET preserve_insertion_order = false")
-        run("CREATE TABLE held (kind UTINYINT, key VARCHAR, g USMALLINT)")
+        run(f"CREATE TABLE held AS SELECT 0::UTINYINT AS kind, {DIGEST}('') AS key, 0::USMALLINT AS g LIMIT 0")
+        run("CREATE TABLE named (key VARCHAR)")
 
     def __enter__(self) -> KeyIndex:
         return self
@@ -143,25 +79,54 @@ class KeyIndex:
         self._db.close()
         self._scratch.cleanup()
 
-    def load(self) -> None:
-        """Read the keys of every group."""
-        for number, group in enumerate(self.groups):
-            for kind, keys in distinct_keys(group).items():
-                self.add(number, kind, keys)
+    def __len__(self) -> int:
+        """Number of keys, each counted once in every group that has it."""
+        return int(self._db.execute("SELECT count(*) FROM held").fetchall()[0][0])
 
-    def add(self, group: int, kind: str, keys: pa.Array) -> None:
-        """Add distinct keys of a group."""
-        self._db.register("given", pa.table({"key": keys}))
-        self._db.execute(f"INSERT INTO held SELECT {KINDS.index(kind)}, key, {group} FROM given")
-        self._db.unregister("given")
+    def load(self) -> dict[tuple[str, str], RowKeys]:
+        """Read the keys of every group.
+
+        Returns:
+            Row of the count table and split to what is there of it.
+        """
+        counts: dict[tuple[str, str], RowKeys] = {}
+        for number, group in enumerate(self.groups):
+            rows = {row: RowKeys(count_records(files)) for row, files in group.rows.items()}
+            counts |= {(row, group.split): found for row, found in rows.items()}
+            held = list(rows.values())
+            self._db.register("given", every_key(group))
+            self._db.execute(
+                f"CREATE TEMP TABLE read AS SELECT DISTINCT kind, row, {DIGEST}(key) AS key FROM given"
+                " WHERE key IS NOT NULL"
+            )
+            self._db.execute(f"INSERT INTO held SELECT DISTINCT kind, key, {number} FROM read")
+            for row, kind, count in self._db.execute("SELECT row, kind, count(*) FROM read GROUP BY ALL").fetchall():
+                if KINDS[kind] == "image":
+                    held[row].images = count
+                elif KINDS[kind] == "study":
+                    held[row].studies = count
+            if self._named:
+                self._db.execute(
+                    f"INSERT INTO named SELECT DISTINCT key FROM given"
+                    f" WHERE kind = {_IMAGE} AND split_part(key, '/', 1) IN ({', '.join('?' * len(self._named))})",
+                    self._named,
+                )
+            self._db.execute("DROP TABLE read")
+            self._db.unregister("given")
+        return counts
+
+    def union(self, kind: str, split: str) -> int:
+        """Number of distinct keys of a kind in all groups of a split."""
+        places = [place for place, group in enumerate(self.groups) if group.split == split]
+        distinct = "DISTINCT key" if len(places) > 1 else "*"
+        (count,) = self._db.execute(
+            f"SELECT count({distinct}) FROM held WHERE kind = {KINDS.index(kind)} AND list_contains({places}, g)"
+        ).fetchall()[0]
+        return int(count)
 
     def link(self, pairs: Iterable[tuple[str, str]]) -> int:
-        """Let images of sources count as those of upstreams; see :func:`link_copies`."""
-
-        def owners(upstream: str, images: pa.Array) -> pa.Table:
-            return _owners((file for group in self.groups if group.source == upstream for file in group.files), images)
-
-        return link_copies(self._db, pairs, owners)
+        """Let images of sources count as those of upstreams; see :func:`instruct.audit.copies.link_copies`."""
+        return link_copies(self._db, pairs, self._find_owners)
 
     def overlaps(self) -> list[Overlap]:
         """What every two groups share, within one split too."""
@@ -169,10 +134,11 @@ class KeyIndex:
             """
             CREATE OR REPLACE TEMP TABLE shared AS
             WITH several AS (SELECT kind, key FROM held GROUP BY kind, key HAVING min(g) <> max(g))
-            SELECT kind, key, list_sort(list_distinct(list(g))) AS gs
+            SELECT kind, key, list_sort(list(g)) AS gs
             FROM held SEMI JOIN several USING (kind, key) GROUP BY kind, key
             """
         )
+        self._told = False
         cells: dict[tuple[int, int, int], int] = {}
         for kind, places, count in self._db.execute(
             "SELECT kind, gs, count(*) FROM shared GROUP BY kind, gs"
@@ -183,7 +149,7 @@ class KeyIndex:
         return [Overlap(KINDS[kind], first, second, count) for (kind, first, second), count in sorted(cells.items())]
 
     def shared(self, kind: str, first: int, second: int, limit: int | None = None) -> list[str]:
-        """Keys that two groups share, in order; :meth:`overlaps` must have been called.
+        """Keys that two groups of different splits share, in order; :meth:`overlaps` must have been called.
 
         Args:
             kind: patient, study or image.
@@ -191,31 +157,84 @@ class KeyIndex:
             second: another.
             limit: at most this many.
         """
+        if not self._told:
+            self._tell()
+            self._told = True
         return self._texts(
-            f"SELECT key FROM shared WHERE kind = {KINDS.index(kind)} AND list_contains(gs, {first})"
-            f" AND list_contains(gs, {second}) ORDER BY key",
+            f"SELECT text FROM leaks WHERE kind = {KINDS.index(kind)} AND list_contains(gs, {first})"
+            f" AND list_contains(gs, {second}) ORDER BY text",
             limit,
         )
 
-    def held_of(
-        self, group: int, kind: str, condition: str, given: pa.Table, limit: int | None
-    ) -> tuple[int, list[str]]:
-        """Number of a group's keys that meet a condition, and the first of them.
+    def below(self, beginnings: pa.Array) -> pa.Array:
+        """The image keys of the named namespaces that begin with one of some texts, in order."""
+        self._db.register("asked", pa.table({"start": beginnings}))
+        found = self._db.sql(
+            "SELECT DISTINCT key FROM named WHERE EXISTS (FROM asked WHERE starts_with(named.key, start)) ORDER BY key"
+        ).to_arrow_table()["key"]
+        self._db.unregister("asked")
+        return found.cast(pa.string()).combine_chunks()
+
+    def ask(self, kind: str, given: pa.Table) -> dict[tuple[int, str], int]:
+        """How many of some keys each group has.
 
         Args:
-            group: the group.
-            kind: kind of key.
-            condition: SQL over ``key`` and the table ``given``.
-            given: that table.
-            limit: at most this many keys.
+            kind: patient, study or image.
+            given: columns ``key`` and ``label``.
+
+        Returns:
+            Group and label to a number, where it is not 0.
         """
         self._db.register("given", given)
-        query = f"FROM held WHERE kind = {KINDS.index(kind)} AND g = {group} AND ({condition})"
-        (count,) = self._db.execute(f"SELECT count(*) {query}").fetchall()[0]
-        keys = self._texts(f"SELECT key {query} ORDER BY key", limit) if count else []
+        self._db.execute(
+            f"CREATE OR REPLACE TEMP TABLE asked AS SELECT DISTINCT {DIGEST}(key) AS key, key AS text, label FROM given"
+        )
         self._db.unregister("given")
-        return count, keys
+        counts = self._db.execute(
+            f"SELECT g, label, count(*) FROM held JOIN asked USING (key) WHERE kind = {KINDS.index(kind)}"
+            " GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        return {(group, label): count for group, label, count in counts}
 
-    def _texts(self, query: str, limit: int | None) -> list[str]:
-        rows = self._db.execute(query + (f" LIMIT {limit}" if limit is not None else "")).fetchall()
+    def asked(self, kind: str, group: int, label: str, limit: int | None = None) -> list[str]:
+        """The keys that :meth:`ask` counted last of a group and a label, in order."""
+        return self._texts(
+            f"SELECT text FROM held JOIN asked USING (key) WHERE kind = {KINDS.index(kind)} AND g = {group}"
+            " AND label = ? ORDER BY text",
+            limit,
+            [label],
+        )
+
+    def _texts(self, query: str, limit: int | None, given: Sequence[str] = ()) -> list[str]:
+        rows = self._db.execute(query + (f" LIMIT {limit}" if limit is not None else ""), given).fetchall()
         return [key for (key,) in rows]
+
+    def _tell(self) -> None:
+        """Find the texts of what groups of different splits share: table ``leaks (kind, text, gs)``."""
+        splits = [group.split for group in self.groups]
+        self._db.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE leaking AS SELECT * FROM shared
+            WHERE list_unique(list_transform(gs, lambda g: {splits}[g + 1])) > 1
+            """
+        )
+        self._db.execute("CREATE OR REPLACE TEMP TABLE leaks (kind UTINYINT, text VARCHAR, gs USMALLINT[])")
+        concerned = self._db.execute("SELECT DISTINCT unnest(gs) AS g FROM leaking ORDER BY g").fetchall()
+        for (number,) in concerned:
+            self._db.register("given", every_key(self.groups[number]))
+            self._db.execute(
+                f"INSERT INTO leaks SELECT DISTINCT given.kind, given.key, gs FROM given"
+                f" JOIN leaking ON given.kind = leaking.kind AND {DIGEST}(given.key) = leaking.key"
+            )
+            self._db.unregister("given")
+        self._db.execute("CREATE OR REPLACE TEMP TABLE leaks AS SELECT DISTINCT * FROM leaks")
+
+    def _find_owners(self, upstream: str) -> None:
+        """See :func:`link_copies`: what the shards of a source give images, where an example has one and one study."""
+        linked = self._db.sql("SELECT DISTINCT original FROM linked").to_arrow_table()["original"].combine_chunks()
+        files = [file for group in self.groups if group.source == upstream for file in group.files]
+        self._db.register("given", keys_of_images(files, linked.cast(pa.string())))
+        self._db.execute(
+            f"CREATE OR REPLACE TEMP TABLE owned AS SELECT DISTINCT original, kind, {DIGEST}(key) AS key FROM given"
+        )
+        self._db.unregister("given")

@@ -42,12 +42,12 @@ def protected_sets() -> list[ProtectedSet]:
 
 
 def protected_studies(official: pa.Table) -> pa.Table:
-    """Studies of all sets that are known by study: columns ``key`` and ``name``.
+    """Studies of all sets that are known by study: columns ``key`` and ``label``, the set's name.
 
     Args:
         official: studies of the owners' own splits, as :func:`instruct.audit.official.official_splits` gives them.
     """
-    tables = [pa.table({"key": pa.array([], pa.string()), "name": pa.array([], pa.string())})]
+    tables = [_LABELLED.empty_table()]
     for item in protected_sets():
         keys = pa.array([f"{item.namespace}/{item.prefix}{number}" for number in item.studies], pa.string())
         if item.official is not None:
@@ -55,14 +55,25 @@ def protected_studies(official: pa.Table) -> pa.Table:
                 pc.starts_with(official["key"], f"{item.namespace}/"), pc.equal(official["split"], item.official)
             )
             keys = official["key"].filter(mine).combine_chunks()
-        tables.append(pa.table({"key": keys, "name": pa.repeat(pa.scalar(item.name), len(keys))}))
+        tables.append(_labelled(keys, item.name))
     return pa.concat_tables(tables)
 
 
-def protected_images() -> pa.Table:
-    """Beginnings of the image keys of sets that are known by image: columns ``key`` and ``name``."""
-    rows = [(f"{item.namespace}/{start}", item.name) for item in protected_sets() for start in item.images]
-    return pa.table({"key": [key for key, _ in rows], "name": [name for _, name in rows]})
+def image_beginnings(item: ProtectedSet) -> pa.Array:
+    """What the image keys of a set begin with; empty where it is not known by image."""
+    return pa.array([f"{item.namespace}/{start}" for start in item.images], pa.string())
+
+
+def image_namespaces() -> set[str]:
+    """Namespaces of the sets that are known by image."""
+    return {str(item.namespace) for item in protected_sets() if item.images}
+
+
+_LABELLED = pa.schema([("key", pa.string()), ("label", pa.string())])
+
+
+def _labelled(keys: pa.Array, label: str) -> pa.Table:
+    return pa.table([keys, pa.repeat(pa.scalar(label), len(keys))], schema=_LABELLED)
 
 
 def rows_of(item: ProtectedSet, group: Group) -> list[str]:
@@ -86,26 +97,20 @@ def in_training(index: KeyIndex, official: pa.Table, limit: int | None) -> list[
     Returns:
         Per set and group: name of the set, place of the group, kind of key, number of keys, and the first of them.
     """
-    studies, images = protected_studies(official), protected_images()
-    found = []
+    images = pa.concat_tables(
+        [_LABELLED.empty_table()]
+        + [_labelled(index.below(image_beginnings(item)), item.name) for item in protected_sets() if item.images]
+    )
+    found: dict[tuple[int, str], tuple[str, int, list[str]]] = {}
+    for kind, given in (("study", protected_studies(official)), ("image", images)):
+        for (place, name), count in index.ask(kind, given).items():
+            if index.groups[place].split == "train":
+                found[place, name] = (kind, count, index.asked(kind, place, name, limit))
     for place, group in enumerate(index.groups):
-        if group.split != "train":
-            continue
         for item in protected_sets():
-            if item.source is not None:
-                keys = rows_of(item, group)
-                if keys:
-                    found.append((item.name, place, "study", len(keys), keys[:limit]))
-                continue
-            kind, given, condition = (
-                ("image", images, "EXISTS (FROM given WHERE starts_with(held.key, given.key))")
-                if item.images
-                else ("study", studies, "key IN (SELECT key FROM given)")
-            )
-            mine = given.filter(pc.equal(given["name"], item.name))
-            if not len(mine):
-                continue
-            count, first = index.held_of(place, kind, condition, mine, limit)
-            if count:
-                found.append((item.name, place, kind, count, first))
-    return found
+            if group.split == "train" and (keys := rows_of(item, group)):
+                found[place, item.name] = ("study", len(keys), keys[:limit])
+    order = [item.name for item in protected_sets()]
+    return [
+        (name, place, *found[place, name]) for place, name in sorted(found, key=lambda at: (at[0], order.index(at[1])))
+    ]

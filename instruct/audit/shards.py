@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from instruct.specs.task_spec import SPLITS
 
 # Kinds of keys, the most telling last: who shares an image shares its study and its patient.
 KINDS = ("patient", "study", "image")
+_KEYS = pa.schema([("kind", pa.uint8()), ("row", pa.uint16()), ("key", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,21 @@ class Group:
         dataset: name of the dataset, as in the count table.
         source: source whose files its records were read from.
         split: train, val or test.
-        files: its shards.
+        rows: the shards of each of its rows of the count table, by the row's name.
     """
 
     dataset: str
     source: str
     split: str
-    files: tuple[Path, ...]
+    rows: Mapping[str, Sequence[Path]]
 
     def __str__(self) -> str:
         return f"{self.dataset} {self.split}"
+
+    @property
+    def files(self) -> list[Path]:
+        """All its shards."""
+        return [file for files in self.rows.values() for file in files]
 
     @property
     def rank(self) -> int:
@@ -48,12 +54,13 @@ def groups_of(folder: Path, tasks: Sequence[Mapping[str, Any]]) -> list[Group]:
         folder: the dataset folder.
         tasks: the tasks of its manifest.
     """
-    found: dict[tuple[str, str, str], list[Path]] = {}
+    found: dict[tuple[str, str, str], dict[str, list[Path]]] = {}
     for task in tasks:
         for split in SPLITS:
-            for shard in task["splits"].get(split, {}).get("shards", ()):
-                found.setdefault((task["dataset"], task["source"], split), []).append(folder / shard["file"])
-    return [Group(*names, tuple(files)) for names, files in found.items()]
+            if shards := task["splits"].get(split, {}).get("shards", ()):
+                rows = found.setdefault((task["dataset"], task["source"], split), {})
+                rows[task["name"]] = [folder / shard["file"] for shard in shards]
+    return [Group(*names, rows) for names, rows in found.items()]
 
 
 def read(file: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -63,20 +70,58 @@ def read(file: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             yield batch.select(columns)
 
 
-def distinct_keys(group: Group) -> dict[str, pa.Array]:
-    """The distinct keys of a group: kind of key to keys."""
-    found: dict[str, list[pa.Array]] = {kind: [] for kind in KINDS}
-    for file in group.files:
-        held: dict[str, list[pa.Array]] = {kind: [] for kind in KINDS}
-        for batch in read(file, ["keys"]):
-            keys = batch.column("keys")
-            held["patient"].append(keys.field("patient"))
-            held["study"].append(keys.field("studies").flatten())
-            held["image"].append(keys.field("images").flatten())
-        for kind, parts in held.items():
-            found[kind].append(_union(parts))
-    return {kind: _union(parts).drop_null() for kind, parts in found.items()}
+def every_key(group: Group) -> pa.Table:
+    """The keys of a group's examples, as often as they stand there; no text is copied.
+
+    Returns:
+        Columns ``kind`` (place in :data:`KINDS`), ``row`` (place of the row in ``group.rows``) and ``key``; keys of
+        patients may be null.
+    """
+    tables = [_KEYS.empty_table()]
+    for row, files in enumerate(group.rows.values()):
+        for file in files:
+            keys = _keys(file)
+            patients, studies, images = (pc.struct_field(keys, name) for name in ("patient", "studies", "images"))
+            for kind, texts in enumerate((patients, pc.list_flatten(studies), pc.list_flatten(images))):
+                constants = (
+                    pa.repeat(pa.scalar(value, column.type), len(texts))
+                    for value, column in zip((kind, row), _KEYS, strict=False)
+                )
+                tables.append(pa.table([*constants, texts], schema=_KEYS))
+    return pa.concat_tables(tables)
 
 
-def _union(parts: Sequence[pa.Array]) -> pa.Array:
-    return pc.unique(pa.chunked_array(parts, pa.string()))
+def count_records(files: Iterable[Path]) -> int:
+    """Number of records in some shards: the variants of one record stand next to each other."""
+    count = 0
+    for file in files:
+        records = pc.struct_field(_keys(file), "record")
+        count += (pc.sum(pc.not_equal(records[1:], records[:-1])).as_py() or 0) + bool(len(records))
+    return count
+
+
+def keys_of_images(files: Iterable[Path], images: pa.Array) -> pa.Table:
+    """Study and patient that shards give some images, where an example has one image and one study.
+
+    Returns:
+        Columns ``original`` (the image), ``kind`` (place in :data:`KINDS`) and ``key``.
+    """
+    schema = pa.schema([("original", pa.string()), ("kind", pa.uint8()), ("key", pa.string())])
+    tables = [schema.empty_table()]
+    for keys in map(_keys, files):
+        shown, studies, patient = (pc.struct_field(keys, name) for name in ("images", "studies", "patient"))
+        single = pc.and_(pc.equal(pc.list_value_length(shown), 1), pc.equal(pc.list_value_length(studies), 1))
+        shown, studies, patient = (part.filter(single) for part in (shown, studies, patient))
+        wanted = pc.is_in(pc.list_flatten(shown), value_set=images)
+        original = pc.list_flatten(shown).filter(wanted)
+        for kind, owner in (("study", pc.list_flatten(studies)), ("patient", patient)):
+            number = pa.repeat(pa.scalar(KINDS.index(kind), pa.uint8()), len(original))
+            table = pa.table([original, number, owner.filter(wanted)], schema=schema)
+            tables.append(table.filter(pc.is_valid(table["key"])))
+    return pa.concat_tables(tables)
+
+
+def _keys(file: Path) -> pa.ChunkedArray:
+    """The keys of a shard's examples; nothing else of it is read."""
+    with pa.memory_map(str(file)) as source:
+        return pa.ipc.open_stream(source).read_all()["keys"]

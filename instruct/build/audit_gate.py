@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from instruct.audit.audit import audit
+from instruct.audit.overlaps import KeyIndex
 from instruct.audit.result import recipe_line
 from instruct.build.files import write_json
 from instruct.errors import DataError
@@ -17,7 +18,9 @@ AUDIT = "audit.json"
 _SHOWN = 10
 
 
-def audit_build(folder: Path, manifest: dict[str, Any], recipe: Recipe, tell: Callable[..., None]) -> None:
+def audit_build(
+    folder: Path, manifest: dict[str, Any], index: KeyIndex, recipe: Recipe, tell: Callable[..., None]
+) -> None:
     """Audit a build whose shards are published, and leave the result in its folder.
 
     Report texts and pictures are not compared: that takes longer than most builds. ``cxr-instruct audit`` does it.
@@ -28,7 +31,7 @@ def audit_build(folder: Path, manifest: dict[str, Any], recipe: Recipe, tell: Ca
     if recipe.audit == "off":
         (folder / AUDIT).unlink(missing_ok=True)
         return
-    result = audit(folder, manifest, exceptions=recipe.audit_exceptions, texts=False)
+    result = audit(folder, manifest, exceptions=recipe.audit_exceptions, texts=False, index=index)
     write_json(folder / AUDIT, result.to_json())
     tell("audit", leaks=len(result.findings), accepted=len(result.accepted))
     if result.findings and recipe.audit == "fail":

@@ -13,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 import instruct
+from instruct.audit.audit import key_index
 from instruct.build.audit_gate import audit_build
-from instruct.build.counts import Counts, count_shards
+from instruct.build.counts import Counts, counts_of
 from instruct.build.execute import Executor, LocalExecutor
 from instruct.build.files import locked, write_json, write_text
 from instruct.build.image_stage import run_stage, stage_facts
@@ -160,8 +161,6 @@ def _run(
     manifest = _manifest(selection, planned, published, bad)
     if selection.recipe.images.store != "reference":
         manifest["images"] = stage_facts(selection, stage, images if packed else {})
-    counts = count_shards(output.path, manifest["tasks"])
-    pa.default_memory_pool().release_unused()
     lines = [json.dumps(row, ensure_ascii=False, sort_keys=True) for rows in bad.values() for row in rows]
     write_text(output.path / "quarantine.jsonl", "".join(line + "\n" for line in lines))
     lost = [json.dumps(row, ensure_ascii=False, sort_keys=True) for row in stage.bad]
@@ -169,7 +168,9 @@ def _run(
         write_text(output.path / "quarantine-images.jsonl", "".join(line + "\n" for line in lost))
     else:
         (output.path / "quarantine-images.jsonl").unlink(missing_ok=True)
-    audit_build(output.path, manifest, selection.recipe, tell)
+    with key_index(output.path, manifest) as index:
+        counts = counts_of(manifest["tasks"], index)
+        audit_build(output.path, manifest, index, selection.recipe, tell)
     if finish is not None:
         finish(output.path, manifest, counts)
     write_json(output.path / MANIFEST, manifest)

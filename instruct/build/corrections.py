@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import groupby
+from itertools import chain, groupby
 from tempfile import TemporaryDirectory
 
 import duckdb
@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from instruct.audit.copies import DIGEST, link_copies
 from instruct.audit.derived import Derived
 from instruct.audit.official import SOURCE as OFFICIAL
 from instruct.audit.official import official_splits
-from instruct.audit.overlaps import link_copies
-from instruct.audit.protected import protected_images, protected_sets, protected_studies
+from instruct.audit.protected import image_beginnings, protected_sets, protected_studies
 from instruct.audit.shards import KINDS
 from instruct.build.selection import Selection
 from instruct.build.tables import SourceTables
@@ -95,11 +95,13 @@ class _Records:
         db.execute(
             "CREATE TABLE records (g UINTEGER, config INTEGER, id VARCHAR, before TINYINT, now TINYINT, own BOOL)"
         )
-        db.execute("CREATE TABLE held (kind UTINYINT, key VARCHAR, g UINTEGER)")
+        db.execute(f"CREATE TABLE held AS SELECT 0::UTINYINT AS kind, {DIGEST}('') AS key, 0::UINTEGER AS g LIMIT 0")
+        db.execute("CREATE TABLE named (key VARCHAR)")
+        copies = list(self._derived.copies(entry.spec.source for entry in self._entries))
+        self._named = pa.array({name for pair in copies for name in pair}, pa.string())
         for entry, batch in self._read(sources):
             self._add(entry, batch)
-        copies = self._derived.copies(entry.spec.source for entry in self._entries)
-        link_copies(db, copies, lambda _, images: self._owners(images))
+        link_copies(db, copies, self._find_owners)
 
     def upstream(self, dataset: str) -> list[str]:
         """Sources that a dataset reuses."""
@@ -117,7 +119,7 @@ class _Records:
             CREATE OR REPLACE TEMP TABLE truth AS
             SELECT kind, key, max(now) AS now FROM (
                 SELECT kind, key, now FROM held JOIN records USING (g) WHERE config IN {configs}
-                UNION ALL SELECT {_STUDY}, key, list_position({list(SPLITS)}, split) - 1 FROM official
+                UNION ALL SELECT {_STUDY}, {DIGEST}(key), list_position({list(SPLITS)}, split) - 1 FROM official
             ) GROUP BY kind, key
             """
         )
@@ -140,21 +142,21 @@ class _Records:
         """Leave records of train and val out by key."""
         if not keys:
             return
-        self._db.register("named", pa.table({"key": pa.array(keys, pa.string())}))
-        unknown = self._db.execute("SELECT key FROM named ANTI JOIN held USING (key) ORDER BY key").fetchall()
+        self._db.register("asked", pa.table({"text": pa.array(keys, pa.string())}))
+        self._db.execute(f"CREATE OR REPLACE TEMP TABLE leaving AS SELECT {DIGEST}(text) AS key, text FROM asked")
+        unknown = self._db.execute("SELECT text FROM leaving ANTI JOIN held USING (key) ORDER BY text").fetchall()
         if unknown:
             raise UsageError(
                 f"leave_out: no record has the key {unknown[0][0]!r} (and {len(unknown) - 1} more);"
                 " keys are source/patient, source/study or source/image, as the audit names them"
             )
         self._db.execute(
-            "UPDATE records SET now = NULL WHERE now < 2 AND g IN (SELECT g FROM held SEMI JOIN named USING (key))"
+            "UPDATE records SET now = NULL WHERE now < 2 AND g IN (SELECT g FROM held SEMI JOIN leaving USING (key))"
         )
 
     def drop_leaks(self, datasets: list[str]) -> None:
         """Leave records out that share a key with a better protected split, or with a protected set."""
         self._db.register("studies", protected_studies(self._official))
-        self._db.register("images", protected_images())
         self._db.execute(
             f"""
             UPDATE records SET now = NULL WHERE config IN {self._configs("dataset", datasets)} AND (
@@ -163,8 +165,8 @@ class _Records:
                         SELECT kind, key, max(now) AS best FROM held JOIN records USING (g) GROUP BY kind, key
                     ) USING (kind, key) WHERE best > now
                 ) OR now = 0 AND (
-                    own OR g IN (SELECT g FROM held WHERE kind = {_STUDY} AND key IN (SELECT key FROM studies))
-                    OR g IN (SELECT g FROM held JOIN images ON starts_with(held.key, images.key) WHERE kind = {_IMAGE})
+                    own
+                    OR g IN (SELECT g FROM held WHERE kind = {_STUDY} AND key IN (SELECT {DIGEST}(key) FROM studies))
                 )
             )
             """
@@ -219,36 +221,42 @@ class _Records:
         for item in protected_sets():
             if item.source == entry.spec.source:
                 own = pc.or_(own, pc.starts_with(batch.column("origin"), item.origin))
+        namespace, image_namespace = namespaces(batch, entry.namespace)
+        self._hold(_PATIENT, pc.binary_join_element_wise(namespace, batch.column("patient"), "/"), numbers)
+        for kind, column, held_by in ((_STUDY, "studies", namespace), (_IMAGE, "images", image_namespace)):
+            if column not in batch.schema.names:
+                continue
+            lists = batch.column(column)
+            rows = pc.list_parent_indices(lists)
+            held_by = held_by.take(rows)
+            keys = pc.binary_join_element_wise(held_by, lists.flatten(), "/")
+            self._hold(kind, keys, numbers.take(rows))
+            if kind == _IMAGE:
+                self._insert("named", "*", [keys.filter(pc.is_in(held_by, value_set=self._named))])
+                for beginning in chain.from_iterable(image_beginnings(item) for item in protected_sets()):
+                    mine = rows.filter(pc.starts_with(keys, beginning.as_py()))
+                    own = pc.or_(own, pc.is_in(pa.array(np.arange(len(batch))), value_set=mine))
         config = pa.repeat(pa.scalar(self._entries.index(entry), pa.int32()), len(batch))
-        self._insert("records", [numbers, config, batch.column("id"), splits, splits, own])
-        keys, images = namespaces(batch, entry.namespace)
-        self._hold(_PATIENT, keys, batch.column("patient"), numbers)
-        for kind, column, namespace in ((_STUDY, "studies", keys), (_IMAGE, "images", images)):
-            if column in batch.schema.names:
-                lists = batch.column(column)
-                rows = pc.list_parent_indices(lists)
-                self._hold(kind, namespace.take(rows), lists.flatten(), numbers.take(rows))
+        self._insert("records", "*", [numbers, config, batch.column("id"), splits, splits, own])
 
-    def _hold(self, kind: int, namespace: pa.Array, names: pa.Array, numbers: pa.Array) -> None:
-        keys = pc.binary_join_element_wise(namespace, names, "/")
-        table = pa.table([keys, numbers], ["key", "g"]).filter(pc.is_valid(keys))
-        self._insert("held", [pa.repeat(pa.scalar(kind, pa.uint8()), len(table)), table["key"], table["g"]])
+    def _hold(self, kind: int, keys: pa.Array, numbers: pa.Array) -> None:
+        self._insert("held", f"{kind}, {DIGEST}(c0), c1", [keys, numbers])
 
-    def _insert(self, name: str, columns: list[pa.Array]) -> None:
-        self._db.register("given", pa.table(columns, [f"c{place}" for place in range(len(columns))]))
-        self._db.execute(f"INSERT INTO {name} SELECT * FROM given")
+    def _insert(self, name: str, columns: str, given: list[pa.Array]) -> None:
+        self._db.register("given", pa.table(given, [f"c{place}" for place in range(len(given))]))
+        self._db.execute(f"INSERT INTO {name} SELECT {columns} FROM given WHERE c0 IS NOT NULL")
         self._db.unregister("given")
 
-    def _owners(self, images: pa.Array) -> pa.Table:
-        """Study and patient of images, where a record has one image and one study."""
-        self._db.register("wanted", pa.table({"key": images}))
-        return self._db.sql(
+    def _find_owners(self, _: str) -> None:
+        """See :func:`link_copies`: study and patient of images, where a record has one image and one study."""
+        self._db.execute(
             f"""
+            CREATE OR REPLACE TEMP TABLE owned AS
             WITH single AS (
-                SELECT g, any_value(key) FILTER (kind = {_IMAGE}) AS original FROM held GROUP BY g
+                SELECT g, any_value(key) FILTER (kind = {_IMAGE}) AS image FROM held GROUP BY g
                 HAVING count(*) FILTER (kind = {_IMAGE}) = 1 AND count(*) FILTER (kind = {_STUDY}) = 1
             )
             SELECT DISTINCT original, kind, held.key AS key
-            FROM single JOIN wanted ON original = wanted.key JOIN held USING (g) WHERE kind <> {_IMAGE}
+            FROM single JOIN linked ON image = {DIGEST}(original) JOIN held USING (g) WHERE kind <> {_IMAGE}
             """
-        ).to_arrow_table()
+        )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,24 +24,33 @@ GROUPS = st.lists(st.fixed_dictionaries(dict.fromkeys(KINDS, KEYS)), min_size=1,
 @settings(max_examples=25)
 @given(GROUPS)
 def test_counts_are_those_of_the_sets(contents: list[dict[str, set[str]]]) -> None:
-    groups = [Group(f"D{number // 3}", "a", SPLITS[number % 3], ()) for number in range(len(contents))]
     wanted = {
         (kind, a, b): sorted(contents[a][kind] & contents[b][kind])
         for a, b in itertools.combinations(range(len(contents)), 2)
         for kind in KINDS
         if contents[a][kind] & contents[b][kind]
     }
-    with KeyIndex(groups) as index:
-        for number, kinds in enumerate(contents):
-            for kind, keys in kinds.items():
-                index.add(number, kind, pa.array(sorted(keys), pa.string()))
-        found = index.overlaps()
-        assert {(one.kind, one.first, one.second): one.count for one in found} == {
-            place: len(keys) for place, keys in wanted.items()
-        }
-        for (kind, a, b), keys in wanted.items():
-            assert index.shared(kind, a, b) == index.shared(kind, b, a) == keys
-            assert index.shared(kind, a, b, 2) == keys[:2]
+    with TemporaryDirectory() as folder:
+        groups = [
+            Group(f"D{number // 3}", "a", SPLITS[number % 3], _rows(Path(folder) / str(number), kinds))
+            for number, kinds in enumerate(contents)
+        ]
+        with KeyIndex(groups) as index:
+            counts = index.load()
+            for number, (group, kinds) in enumerate(zip(groups, contents, strict=True)):
+                row = counts[f"row {number}", group.split]
+                assert (row.images, row.studies) == (len(kinds["image"]), len(kinds["study"]))
+            for kind, split in itertools.product(KINDS, SPLITS):
+                held = [kinds[kind] for kinds, group in zip(contents, groups, strict=True) if group.split == split]
+                assert index.union(kind, split) == len(set().union(*held))
+            found = index.overlaps()
+            assert {(one.kind, one.first, one.second): one.count for one in found} == {
+                place: len(keys) for place, keys in wanted.items()
+            }
+            for (kind, a, b), keys in wanted.items():
+                if groups[a].split != groups[b].split:
+                    assert index.shared(kind, a, b) == index.shared(kind, b, a) == keys
+                    assert index.shared(kind, a, b, 2) == keys[:2]
     for row in matrix(groups, found):
         if row["first"] == row["second"]:
             assert all(row["shared"][a][b] == row["shared"][b][a] for a in SPLITS for b in SPLITS)
@@ -49,6 +58,17 @@ def test_counts_are_those_of_the_sets(contents: list[dict[str, set[str]]]) -> No
     cells = [number for row in matrix(groups, found) for cells in row["shared"].values() for number in cells.values()]
     twice = sum(len(keys) for (_, a, b), keys in wanted.items() if groups[a].dataset == groups[b].dataset)
     assert sum(cells) == total + twice  # within one dataset the matrix is symmetrical
+
+
+def _rows(folder: Path, kinds: dict[str, set[str]]) -> dict[str, list[Path]]:
+    """Shards of one row that hold some keys, each of them twice."""
+    folder.mkdir()
+    rows = [
+        *[(patient, [], []) for patient in sorted(kinds["patient"])],
+        (None, sorted(kinds["study"]), sorted(kinds["image"])),
+    ]
+    files = [shard(folder / f"{place}.arrow", rows) for place in range(2)]
+    return {f"row {folder.name}": files}
 
 
 @pytest.fixture
@@ -74,7 +94,8 @@ def linked(tmp_path: Path) -> KeyIndex:
             (None, ["copy/four"], ["copy/train/four.png"]),
         ],
     )
-    return KeyIndex([Group("Up", "up", "test", (original,)), Group("Copy", "copy", "train", (copy,))])
+    groups = [Group("Up", "up", "test", {"up": [original]}), Group("Copy", "copy", "train", {"copy": [copy]})]
+    return KeyIndex(groups, ["up", "copy"])
 
 
 def test_a_copy_has_the_keys_of_its_original(linked: KeyIndex) -> None:

@@ -38,7 +38,7 @@ def audit(folder: Path, train: dict[str, Image.Image], test: dict[str, Image.Ima
         for name, image in images.items():
             image.save(folder / source / f"{name}.png")
         rows = [(f"{source}/p{name}", [f"{source}/s{name}"], [f"{source}/{name}.png"]) for name in images]
-        groups.append(Group(source, source, split, (shard(folder / f"{source}.arrow", rows),)))
+        groups.append(Group(source, source, split, {source: [shard(folder / f"{source}.arrow", rows)]}))
     return alike_images(groups, {"a": folder / "a", "b": folder / "b"}, threads=2)
 
 
@@ -108,7 +108,9 @@ def test_images_that_are_not_there_are_counted(tmp_path: Path) -> None:
     audit(tmp_path, {"one": texture(1)}, {"two": texture(2)})
     (tmp_path / "a" / "one.png").unlink()
     (tmp_path / "b" / "two.png").write_bytes(b"no picture")
-    groups = [Group(name, name, split, (tmp_path / f"{name}.arrow",)) for name, split in (("a", "train"), ("b", "val"))]
+    groups = [
+        Group(name, name, split, {name: [tmp_path / f"{name}.arrow"]}) for name, split in (("a", "train"), ("b", "val"))
+    ]
     found = alike_images(groups, {"a": tmp_path / "a", "b": tmp_path / "b"})
     assert found.left_out == {"missing_image": 1, "undecodable_image": 1} and found.looked_at == 0
 

@@ -15,7 +15,7 @@ from instruct.audit.shards import Group
 from instruct.audit.texts import Corpus
 from instruct.audit.words import Texts
 
-TRAIN, TEST = Group("A", "a", "train", ()), Group("B", "b", "test", ())
+TRAIN, TEST = Group("A", "a", "train", {}), Group("B", "b", "test", {})
 
 
 def alike(train: dict[str, str], test: dict[str, str], patients: dict[str, str] | None = None, prompts: bool = False):
@@ -56,7 +56,7 @@ def test_sentences_in_another_order_are_the_same_report() -> None:
 
 def test_repeated_texts_are_counted_whoever_says_them() -> None:
     """Stock phrases are no copies, but two splits that share them are told of it; of prompts nothing is told."""
-    corpus = Corpus([TRAIN, TEST, Group("C", "c", "val", ())])
+    corpus = Corpus([TRAIN, TEST, Group("C", "c", "val", {})])
     for place, said in enumerate([[1, 1, 2, 3], [1, 2, 4], [3, 5]]):
         texts = [*(text(number) for number in said), text(9, 23)]  # and a short one, which is said of everybody
         names = pa.array([f"{place}/{number}" for number in range(len(texts))])
