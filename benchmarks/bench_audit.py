@@ -76,14 +76,16 @@ def make_texts(folder: Path, reports: int) -> None:
 
 def run(what: str, folder: Path) -> None:
     """Audit, and print what was looked at and found."""
-    from instruct.audit.audit import audit, key_index
+    from instruct.audit.audit import audit
+    from instruct.audit.overlaps import KeyIndex
+    from instruct.audit.shards import groups_of
 
     folder = folder if what == "keys" else folder / "out"
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     start = time.perf_counter()
     result = audit(folder, manifest, texts=what == "texts")
     seconds = time.perf_counter() - start
-    with key_index(folder, manifest) as index:
+    with KeyIndex(groups_of(folder, manifest["tasks"])) as index:
         index.load()
         keys = len(index)
     print(json.dumps({"seconds": seconds, "keys": keys, "leaks": len(result.findings)}))

@@ -12,7 +12,7 @@ import pyarrow as pa
 from instruct.audit.derived import Derived
 from instruct.audit.official import SOURCE, official_splits
 from instruct.audit.overlaps import KeyIndex, Overlap
-from instruct.audit.protected import image_namespaces, in_training
+from instruct.audit.protected import in_training
 from instruct.audit.result import DROP, FOLLOW, AuditResult, Finding, build_digest, matrix, settle
 from instruct.audit.shards import KINDS, Group, groups_of
 from instruct.audit.texts import read_corpus
@@ -44,18 +44,18 @@ def audit(
         images: whether to decode every image and compare pictures.
         threads: images decoded at a time.
         examples: keys that a finding shows; None shows all.
-        index: the build's :func:`key_index`, loaded; None reads it.
+        index: the build's keys, loaded; None reads them.
 
     Raises:
         DataError: a list of the owners' splits is malformed.
     """
     groups = groups_of(folder, manifest["tasks"])
-    derived = _Fixes(_upstream(manifest))
+    derived = _Fixes({name: source["upstream"] for name, source in manifest["sources"].items()})
     roots = {name: Path(root) for name, root in manifest.get("roots", {}).items() if Path(root).is_dir()}
     official = official_splits(roots)
     with ExitStack() as stack:
         if index is None:
-            index = stack.enter_context(key_index(folder, manifest))
+            index = stack.enter_context(KeyIndex(groups))
             index.load()
         index.link(derived.copies(group.source for group in groups))
         overlaps = index.overlaps()
@@ -83,17 +83,6 @@ def audit(
         )
     findings, accepted = settle(found, exceptions)
     return AuditResult(build_digest(manifest), checks, findings, accepted, matrix(groups, overlaps), left_out)
-
-
-def key_index(folder: Path, manifest: Mapping[str, Any]) -> KeyIndex:
-    """The index of a build's keys, to be loaded."""
-    groups = groups_of(folder, manifest["tasks"])
-    copies = Derived(_upstream(manifest)).copies(group.source for group in groups)
-    return KeyIndex(groups, image_namespaces().union(*copies))
-
-
-def _upstream(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: source["upstream"] for name, source in manifest["sources"].items()}
 
 
 class _Fixes(Derived):

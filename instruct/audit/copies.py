@@ -11,6 +11,7 @@ from instruct.audit.shards import KINDS
 # Keys stand in tables as 128-bit digests: an eighth of the memory, and quicker to compare. Two keys of one digest are
 # less likely in any build than a fault of the machine (of 10 million keys: 1.5e-25).
 DIGEST = "md5_number"
+NAMESPACE = "split_part(key, '/', 1)"
 # The name of an image file without folders and last ending, after the namespace.
 _STEM = r"([^/]+?)(\.[A-Za-z0-9]{1,5})?$"
 _IMAGE = KINDS.index("image")
@@ -39,7 +40,7 @@ def link_copies(
         f"""
         CREATE OR REPLACE TEMP TABLE single AS
         SELECT namespace, stem, any_value(key) AS key FROM (
-            SELECT DISTINCT split_part(key, '/', 1) AS namespace, regexp_extract(key, '{_STEM}', 1) AS stem, key
+            SELECT DISTINCT {NAMESPACE} AS namespace, regexp_extract(key, '{_STEM}', 1) AS stem, key
             FROM named
         ) GROUP BY namespace, stem HAVING count(*) = 1
         """

@@ -12,8 +12,9 @@ from types import TracebackType
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from instruct.audit.copies import DIGEST, link_copies
+from instruct.audit.copies import DIGEST, NAMESPACE, link_copies
 from instruct.audit.shards import KINDS, Group, count_records, every_key, keys_of_images
 
 _MEMORY = "400MB"
@@ -57,12 +58,11 @@ class KeyIndex:
 
     Args:
         groups: the groups; they are known by their place in this list.
-        named: namespaces of images whose keys are asked for by their text: by :meth:`link` or :meth:`below`.
     """
 
-    def __init__(self, groups: Sequence[Group], named: Iterable[str] = ()) -> None:
+    def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = list(groups)
-        self._named = sorted(set(named))
+        self._namespaces: list[set[str]] = []
         self._told = False
         self._scratch = TemporaryDirectory(prefix="cxr-instruct-audit-")
         self._db = duckdb.connect(":memory:")
@@ -70,7 +70,6 @@ class KeyIndex:
         run(f"SET memory_limit = '{_MEMORY}'; SET temp_directory = '{self._scratch.name}'")
         run("SET preserve_insertion_order = false")
         run(f"CREATE TABLE held AS SELECT 0::UTINYINT AS kind, {DIGEST}('') AS key, 0::USMALLINT AS g LIMIT 0")
-        run("CREATE TABLE named (key VARCHAR)")
 
     def __enter__(self) -> KeyIndex:
         return self
@@ -105,12 +104,8 @@ class KeyIndex:
                     held[row].images = count
                 elif KINDS[kind] == "study":
                     held[row].studies = count
-            if self._named:
-                self._db.execute(
-                    f"INSERT INTO named SELECT DISTINCT key FROM given"
-                    f" WHERE kind = {_IMAGE} AND split_part(key, '/', 1) IN ({', '.join('?' * len(self._named))})",
-                    self._named,
-                )
+            found = self._db.execute(f"SELECT DISTINCT {NAMESPACE} FROM given WHERE kind = {_IMAGE}").fetchall()
+            self._namespaces.append({name for (name,) in found})
             self._db.execute("DROP TABLE read")
             self._db.unregister("given")
         return counts
@@ -126,6 +121,9 @@ class KeyIndex:
 
     def link(self, pairs: Iterable[tuple[str, str]]) -> int:
         """Let images of sources count as those of upstreams; see :func:`instruct.audit.copies.link_copies`."""
+        present = set().union(*self._namespaces)
+        pairs = [pair for pair in pairs if present.issuperset(pair)]
+        self._name(sorted({name for pair in pairs for name in pair}))
         return link_copies(self._db, pairs, self._find_owners)
 
     def overlaps(self) -> list[Overlap]:
@@ -167,7 +165,8 @@ class KeyIndex:
         )
 
     def below(self, beginnings: pa.Array) -> pa.Array:
-        """The image keys of the named namespaces that begin with one of some texts, in order."""
+        """The image keys that begin with one of some texts, in order."""
+        self._name(pc.unique(pc.list_element(pc.split_pattern(beginnings, "/", max_splits=1), 0)).to_pylist())
         self._db.register("asked", pa.table({"start": beginnings}))
         found = self._db.sql(
             "SELECT DISTINCT key FROM named WHERE EXISTS (FROM asked WHERE starts_with(named.key, start)) ORDER BY key"
@@ -204,6 +203,19 @@ class KeyIndex:
             limit,
             [label],
         )
+
+    def _name(self, namespaces: list[str]) -> None:
+        """Find the texts of the image keys of some namespaces: table ``named (key)``."""
+        self._db.execute("CREATE OR REPLACE TEMP TABLE named (key VARCHAR)")
+        for group, held in zip(self.groups, self._namespaces, strict=True):
+            if held.intersection(namespaces):
+                self._db.register("given", every_key(group))
+                self._db.execute(
+                    f"INSERT INTO named SELECT DISTINCT key FROM given"
+                    f" WHERE kind = {_IMAGE} AND list_contains(?, {NAMESPACE})",
+                    [namespaces],
+                )
+                self._db.unregister("given")
 
     def _texts(self, query: str, limit: int | None, given: Sequence[str] = ()) -> list[str]:
         rows = self._db.execute(query + (f" LIMIT {limit}" if limit is not None else ""), given).fetchall()

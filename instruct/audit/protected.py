@@ -64,11 +64,6 @@ def image_beginnings(item: ProtectedSet) -> pa.Array:
     return pa.array([f"{item.namespace}/{start}" for start in item.images], pa.string())
 
 
-def image_namespaces() -> set[str]:
-    """Namespaces of the sets that are known by image."""
-    return {str(item.namespace) for item in protected_sets() if item.images}
-
-
 _LABELLED = pa.schema([("key", pa.string()), ("label", pa.string())])
 
 

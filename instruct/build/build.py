@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 import instruct
-from instruct.audit.audit import key_index
+from instruct.audit.overlaps import KeyIndex
+from instruct.audit.shards import groups_of
 from instruct.build.audit_gate import audit_build
 from instruct.build.counts import Counts, counts_of
 from instruct.build.execute import Executor, LocalExecutor
@@ -168,7 +169,7 @@ def _run(
         write_text(output.path / "quarantine-images.jsonl", "".join(line + "\n" for line in lost))
     else:
         (output.path / "quarantine-images.jsonl").unlink(missing_ok=True)
-    with key_index(output.path, manifest) as index:
+    with KeyIndex(groups_of(output.path, manifest["tasks"])) as index:
         counts = counts_of(manifest["tasks"], index)
         audit_build(output.path, manifest, index, selection.recipe, tell)
     if finish is not None:

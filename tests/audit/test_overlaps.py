@@ -95,7 +95,7 @@ def linked(tmp_path: Path) -> KeyIndex:
         ],
     )
     groups = [Group("Up", "up", "test", {"up": [original]}), Group("Copy", "copy", "train", {"copy": [copy]})]
-    return KeyIndex(groups, ["up", "copy"])
+    return KeyIndex(groups)
 
 
 def test_a_copy_has_the_keys_of_its_original(linked: KeyIndex) -> None:
