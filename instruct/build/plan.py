@@ -133,12 +133,8 @@ def plan_tasks(selection: Selection, output: OutputFolder, stage: ImageStage) ->
         raise SpecError(problems)
     sources = SourceTables(selection, output.scratch)
     corrected = find_corrections(selection, sources)
-    specs = [list(group) for _, group in groupby(present, key=lambda entry: entry.file.path)]
-    for entries, following in zip(specs, [*specs[1:], []], strict=True):
-        sources.get(entries[0].spec.source)
-        # While the queries of this spec run, a thread reads what the next one needs.
-        sources.read_ahead(name for entry in following[:1] for name in (entry.spec.source, *entry.spec.reads))
-        yield from _plan_spec(selection, entries, templates, stage, sources, corrected, output)
+    for _, group in groupby(present, key=lambda entry: entry.file.path):
+        yield from _plan_spec(selection, list(group), templates, stage, sources, corrected, output)
 
 
 def _plan_spec(

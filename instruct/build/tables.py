@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable
-from concurrent.futures import Future
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,7 +31,7 @@ class SourceTables:
     def __init__(self, selection: Selection, scratch: Path | None = None) -> None:
         self._selection = selection
         self._scratch = scratch
-        self._read: dict[str, Future[Read]] = {}
+        self._read: dict[str, Read] = {}
 
     def options(self, name: str) -> Options:
         """Options of a source's reader."""
@@ -47,38 +44,20 @@ class SourceTables:
         Raises:
             DataError: a file is missing or malformed.
         """
-        self._fill(self._missing([name]))
-        return self._read[name].result()
-
-    def read_ahead(self, names: Iterable[str]) -> None:
-        """Read sources in a thread, for :meth:`get` to wait for. What is wrong with them is told there."""
-        missing = self._missing(names)
-        # A daemon: whoever interrupts a build need not wait for a file that nobody will use.
-        threading.Thread(target=self._fill, args=[missing], daemon=True).start()
+        if name not in self._read:
+            source = get_source(name)
+            files = source.find(self._selection.roots[name])
+            inputs = {files.relative(path): digest_file(path) for path in files.all()}
+            tables = source.tables_of(files, self.options(name))
+            for table in tables:
+                tables[table] = self._kept(f"{name}.{table}", tables[table])
+            pa.default_memory_pool().release_unused()  # Arrow keeps what reading needed
+            self._read[name] = tables, inputs
+        return self._read[name]
 
     def keep_only(self, names: set[str]) -> None:
         """Forget every other source."""
         self._read = {name: read for name, read in self._read.items() if name in names}
-
-    def _missing(self, names: Iterable[str]) -> dict[str, Future[Read]]:
-        """Those of some sources that nobody reads yet; whoever asked for them has to."""
-        missing: dict[str, Future[Read]] = {name: Future() for name in names if name not in self._read}
-        self._read |= missing
-        return missing
-
-    def _fill(self, missing: dict[str, Future[Read]]) -> None:
-        for name, future in missing.items():
-            try:
-                source = get_source(name)
-                files = source.find(self._selection.roots[name])
-                inputs = {files.relative(path): digest_file(path) for path in files.all()}
-                tables = source.tables_of(files, self.options(name))
-                for table in tables:
-                    tables[table] = self._kept(f"{name}.{table}", tables[table])
-                pa.default_memory_pool().release_unused()  # Arrow keeps what reading needed
-                future.set_result((tables, inputs))
-            except BaseException as error:
-                future.set_exception(error)
 
     def _kept(self, name: str, table: pa.Table) -> pa.Table:
         """The table; a large one mapped from a file that has no name any more, so that nothing is left of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib import import_module
 
@@ -60,6 +61,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in a message and an exit code, not in a traceback."""
+    if sys.platform == "linux":  # where Arrow has this allocator; a build is faster with it and needs less memory
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
