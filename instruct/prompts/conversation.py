@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from instruct.prompts.marks import CONTROL_BYTES, DIGITS, END, IMAGE, ROLES, image_mark
+from instruct.prompts.marks import CONTROL_BYTES, DIGITS, END, IMAGE, ROLES
 
 _Ints = npt.NDArray[np.int64]
 
@@ -27,6 +27,9 @@ MESSAGES_TYPE = pa.list_(MESSAGE_TYPE)
 CONVERSATIONS_TYPE = pa.list_(TURN_TYPE)
 
 _IMAGE_TEXT = b"<image>"
+_IMAGE_BYTE = IMAGE.encode()
+# All bytes of marks, also of an image's digits, but the one that says where the image stands.
+_BESIDE_IMAGES = CONTROL_BYTES.replace(_IMAGE_BYTE, b"")
 
 # Code of a mark to the role's name in `messages` and in `conversations`.
 _ROLE_NAMES = pa.array([None, *ROLES], pa.string())
@@ -80,18 +83,14 @@ def parse_conversations(text: str) -> Conversations:
     index = (data[image_at + 1].astype(np.int64) - zero) * base + data[image_at + 2] - zero
     wrong = index != expected
 
-    text_data = raw.translate(None, CONTROL_BYTES)
-    for number in np.flatnonzero(np.bincount(index)).tolist():
-        raw = raw.replace(image_mark(number).encode(), _IMAGE_TEXT)
+    said = raw.translate(None, _BESIDE_IMAGES)
     length_of_turn = np.bincount(turn, weights=lengths + len(_IMAGE_TEXT) * is_image, minlength=int(is_turn.sum()))
-    values = _strings(
-        raw.translate(None, CONTROL_BYTES) if placed.any() else text_data, length_of_turn.astype(np.int64)
-    )
+    values = _strings(said.replace(_IMAGE_BYTE, _IMAGE_TEXT), length_of_turn.astype(np.int64))
     empty = np.asarray(pc.or_(pc.utf8_is_space(values), pc.equal(pc.binary_length(values), 0)))
     empty &= code[is_turn] == _ASSISTANT
     turns = pa.StructArray.from_arrays([_SENDER_NAMES.take(pa.array(code[is_turn])), values], fields=list(TURN_TYPE))
     return Conversations(
-        messages=_messages(text_data, code, lengths, is_image, is_turn, turn, turns_of_example),
+        messages=_messages(said.replace(_IMAGE_BYTE, b""), code, lengths, is_image, is_turn, turn, turns_of_example),
         conversations=pa.ListArray.from_arrays(_offsets(turns_of_example), turns),
         images_placed=placed,
         in_order=np.bincount(image_example[wrong], minlength=examples) == 0,

@@ -6,7 +6,9 @@ gives (:class:`Table`, documented column by column), and reads the first into th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,11 +174,24 @@ class Source:
         Raises:
             DataError: a file is malformed.
         """
-        tables = dict(self.read(files, options))
+        with _collector_paused():
+            tables = dict(self.read(files, options))
         for name, table in self.tables.items():
             if not tables[name].schema.equals(table.schema):
                 raise TypeError(f"reader {self.name}: table {name} is {tables[name].schema}, declared {table.schema}")
         return tables
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Pause Python's cycle collector: it would walk a reader's rows again and again, and they hold no cycles."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def column(name: str, kind: pa.DataType, description: str, nullable: bool = True) -> pa.Field:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv as rows_csv
-import gc
 import gzip
 import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -157,18 +155,6 @@ def csv_columns(path: Path, delimiter: str = ",") -> dict[str, str]:
         raise DataError(f"{path}:1: expected the names of columns, found nothing")
     names = next(rows_csv.reader([head], delimiter=delimiter))
     return {name.strip(): name for name in names}
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Pause Python's cycle collector: it would walk what a parser makes again and again, and JSON holds no cycles."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def read_json(path: Path) -> Any:

@@ -7,7 +7,6 @@ publishers write although JSON has none, reads as None.
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -203,16 +202,10 @@ def _load(part: _Part, decoder: msgspec.json.Decoder[Any]) -> Any:
     # standard library's parser, which knows NaN, has to read the piece.
     if part.data.find(b'\\": NaN', 0, part.end) < 0:
         _null_for_nan(part)
-    # The cycle collector would walk the new objects again and again, and they hold no cycles.
-    collecting = gc.isenabled()
-    gc.disable()
     try:
         return decoder.decode(memoryview(part.data)[: part.end])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _null_for_nan(part: _Part) -> None:

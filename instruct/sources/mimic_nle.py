@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import collector_paused, decode_json_lines
+from instruct.sources.files import decode_json_lines
 from instruct.sources.mimic_keys import numbered_keys
 
 SPLITS = {"train": "train", "dev": "val", "test": "test"}
@@ -68,8 +68,7 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     batches = []
     for name, split in SPLITS.items():
         (path,) = files[name]
-        with collector_paused():
-            numbers, lines = _lines(path)
+        numbers, lines = _lines(path)
         for start in range(0, len(lines), _AT_A_TIME):
             piece = slice(start, start + _AT_A_TIME)
             batches.append(_batch(_Rows(path, numbers[piece], lines[piece]), split, files.relative(path)))

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import collector_paused, read_json
+from instruct.sources.files import read_json
 from instruct.sources.rad_restruct_questions import QUESTIONS, Report, questions_of
 
 SPLITS = ("train", "val", "test")
@@ -49,8 +49,7 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     parts = [QUESTIONS.schema.empty_table()]
     for start in range(0, len(found), _REPORTS_AT_A_TIME):
         some = found[start : start + _REPORTS_AT_A_TIME]
-        with collector_paused():
-            questions, numbers = questions_of(files, some)
+        questions, numbers = questions_of(files, some)
         parts.append(questions)
         counts += numbers
     for _, number, path in found:

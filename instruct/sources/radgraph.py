@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import collector_paused, read_json
+from instruct.sources.files import read_json
 
 SPLITS = {"train": "train", "dev": "val", "test": "test"}
 LABELS = {
@@ -109,8 +109,7 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
         DataError: a file is not of RadGraph's form, a key stands in two files, a label is unknown, or a relation
             leads to no entity.
     """
-    with collector_paused():
-        return _read(files)
+    return _read(files)
 
 
 def _read(files: Files) -> dict[str, pa.Table]:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import collector_paused, origins, read_json
+from instruct.sources.files import origins, read_json
 
 SPLITS = {"train": "train", "dev": "val", "test": "test"}
 
@@ -65,13 +65,12 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     parts = []
     for name, split in SPLITS.items():
         (path,) = files[name]
-        with collector_paused():
-            content = read_json(path)
-            try:
-                parts.append(_questions(content["data"], name, split, files.relative(path)))
-            except _MISSHAPEN:
-                _explain(path, content)
-                raise
+        content = read_json(path)
+        try:
+            parts.append(_questions(content["data"], name, split, files.relative(path)))
+        except _MISSHAPEN:
+            _explain(path, content)
+            raise
     return {"questions": pa.concat_tables(parts)}
 
 

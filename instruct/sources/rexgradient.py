@@ -105,7 +105,8 @@ def read(files: Files, options: RexGradientOptions) -> dict[str, pa.Table]:
     Raises:
         DataError: a file is cut off or malformed, a field is missing or of another shape, or two studies share a key.
     """
-    batches = []
+    batches: list[pa.RecordBatch] = []
+    seen: set[str] = set()
     for name, split in SPLITS.items():
         for path in files[name]:
             origin = files.relative(path)
@@ -116,8 +117,10 @@ def read(files: Files, options: RexGradientOptions) -> dict[str, pa.Table]:
                 except _FieldError as error:
                     raise DataError(f"{path}: {error}") from None
                 number += len(members)
+                seen.update(members)
     table = pa.Table.from_batches(batches, STUDIES.schema)
-    _refuse_repeated(table)
+    if len(seen) < len(table):
+        raise _repeated(table)
     return {"studies": table}
 
 
@@ -272,16 +275,13 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _refuse_repeated(table: pa.Table) -> None:
-    studies = table["study"].combine_chunks()
-    if pc.count_distinct(studies).as_py() == len(studies):
-        return
-    counts = pc.value_counts(studies)
+def _repeated(table: pa.Table) -> DataError:
+    counts = pc.value_counts(table["study"].combine_chunks())
     repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").slice(0, 3).to_pylist()
     places: Iterable[str] = chain.from_iterable(
         table.filter(pc.equal(table["study"], study))["origin"].to_pylist() for study in repeated
     )
-    raise DataError(f"study {', '.join(repeated)} stands more than once: {', '.join(places)}")
+    return DataError(f"study {', '.join(repeated)} stands more than once: {', '.join(places)}")
 
 
 _OBTAIN = (
