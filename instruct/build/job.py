@@ -24,8 +24,8 @@ from instruct.prompts.template import CompiledTemplate, compile_template
 from instruct.specs.contract import CONTRACT_NAMES, VARIANT_HASH, namespaces
 
 # Records rendered together, and rows of a record batch in the shard: enough to forget the cost of a call, few enough
-# to stay in the processor's cache.
-_BATCH_ROWS = 2000
+# to need little memory.
+_BATCH_ROWS = 5000
 _WRITE_BYTES = 1 << 20
 # The same where images are embedded: a batch then holds their bytes.
 _EMBED_ROWS = 100

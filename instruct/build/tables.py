@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -47,8 +48,10 @@ class SourceTables:
         if name not in self._read:
             source = get_source(name)
             files = source.find(self._selection.roots[name])
-            inputs = {files.relative(path): digest_file(path) for path in files.all()}
-            tables = source.tables_of(files, self.options(name))
+            with ThreadPoolExecutor(1) as pool:  # a digest leaves the interpreter to the reader
+                digests = pool.map(digest_file, files.all())
+                tables = source.tables_of(files, self.options(name))
+                inputs = dict(zip(map(files.relative, files.all()), digests, strict=True))
             for table in tables:
                 tables[table] = self._kept(f"{name}.{table}", tables[table])
             pa.default_memory_pool().release_unused()  # Arrow keeps what reading needed
