@@ -58,7 +58,15 @@ def make_keys(folder: Path, keys: int) -> None:
                 for start in range(0, len(table), 20_000):
                     out.write_batch(pa.record_batch([table.slice(start, 20_000)], ["keys"]))
             splits[split] = {"shards": [{"file": file.name, "sha256": ""}]}
-        tasks.append({"config": str(number), "dataset": f"D{number}", "source": f"d{number}", "splits": splits})
+        tasks.append(
+            {
+                "config": str(number),
+                "name": f"[Keys] [D{number}]",
+                "dataset": f"D{number}",
+                "source": f"d{number}",
+                "splits": splits,
+            }
+        )
     sources: dict[str, Any] = {f"d{number}": {"upstream": []} for number in range(DATASETS)}
     manifest = {"tasks": tasks, "sources": sources, "recipe": {}, "image_roots": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -26,12 +26,13 @@ class SourceTables:
 
     Args:
         selection: what is planned.
-        scratch: folder on whose disk large tables wait for their queries, rather than in memory; it stays empty.
+        scratch: folder on whose disk large tables of several sources wait for their queries, rather than in memory; it
+            stays empty.
     """
 
     def __init__(self, selection: Selection, scratch: Path | None = None) -> None:
         self._selection = selection
-        self._scratch = scratch
+        self._scratch = scratch if len(selection.roots) > 1 else None
         self._read: dict[str, Read] = {}
 
     def options(self, name: str) -> Options:

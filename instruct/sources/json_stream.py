@@ -198,10 +198,7 @@ _ITEMS = msgspec.json.Decoder(list[dict[str, Any]])
 
 def _load(part: _Part, decoder: msgspec.json.Decoder[Any]) -> Any:
     """The value of a text; None where it must be read slowly, to be understood or to say what is wrong with it."""
-    # Inside a text the quote of the usual form of a bare NaN would be escaped; then, as for every rarer form, the
-    # standard library's parser, which knows NaN, has to read the piece.
-    if part.data.find(b'\\": NaN', 0, part.end) < 0:
-        _null_for_nan(part)
+    _null_for_nan(part)
     try:
         return decoder.decode(memoryview(part.data)[: part.end])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -209,12 +206,17 @@ def _load(part: _Part, decoder: msgspec.json.Decoder[Any]) -> Any:
 
 
 def _null_for_nan(part: _Part) -> None:
-    """Write ``":null`` over every ``": NaN``, which is as long."""
+    """Write ``":null`` over every ``": NaN``, which is as long.
+
+    Not behind a backslash, with which the quote most often stands inside a text. Where it does not, and for every rarer
+    form, the parser fails, and the standard library's, which knows NaN, has to read the piece.
+    """
     text = np.frombuffer(part.data, np.uint8, part.end)
     at = np.flatnonzero(text == ord("N"))
     at = at[(at > len(_NAN_AFTER)) & (at < part.end - len("aN"))]
     for place, byte in zip(range(-len(_NAN_AFTER), len("NaN")), _NAN_AFTER + b"NaN", strict=True):
         at = at[text[at + place] == byte]
+    at = at[text[at - len(_NAN_AFTER) - 1] != ord("\\")]
     for place, byte in enumerate(b"null", -1):
         text[at + place] = byte
 
