@@ -274,8 +274,8 @@ def _check(entry: TaskEntry, table: pa.Table) -> None:
 
 def _check_list(entry: TaskEntry, table: pa.Table, name: str) -> None:
     """Refuse a record whose list of studies or images is null, or holds a null."""
-    lists = table[name].combine_chunks()
-    if not lists.null_count and not lists.flatten().null_count:
+    lists = table[name]
+    if not any(chunk.null_count or chunk.flatten().null_count for chunk in lists.chunks):
         return
     for identifier, items in zip(table["id"].to_pylist(), lists.to_pylist(), strict=True):
         if items is None or None in items:
