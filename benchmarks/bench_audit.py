@@ -86,7 +86,7 @@ def run(what: str, folder: Path) -> None:
     """Audit, and print what was looked at and found."""
     from instruct.audit.audit import audit
     from instruct.audit.overlaps import KeyIndex
-    from instruct.audit.shards import groups_of
+    from instruct.audit.shards import KINDS, groups_of
 
     folder = folder if what == "keys" else folder / "out"
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
@@ -95,7 +95,7 @@ def run(what: str, folder: Path) -> None:
     seconds = time.perf_counter() - start
     with KeyIndex(groups_of(folder, manifest["tasks"])) as index:
         index.load()
-        keys = len(index)
+        keys = sum(index.union(kind, split) for kind in KINDS for split in SPLITS)
     print(json.dumps({"seconds": seconds, "keys": keys, "leaks": len(result.findings)}))
 
 

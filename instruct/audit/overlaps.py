@@ -5,6 +5,7 @@ DuckDB does the grouping, within a fixed amount of memory; what does not fit goe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -18,6 +19,8 @@ from instruct.audit.copies import DIGEST, NAMESPACE, link_copies
 from instruct.audit.shards import KINDS, Group, count_records, every_key, keys_of_images
 
 _MEMORY = "400MB"
+# Each thread needs buffers of its own, which many would not find room for.
+_THREADS = 4
 _IMAGE = KINDS.index("image")
 
 
@@ -68,7 +71,7 @@ class KeyIndex:
         self._db = duckdb.connect(":memory:")
         run = self._db.execute
         run(f"SET memory_limit = '{_MEMORY}'; SET temp_directory = '{self._scratch.name}'")
-        run("SET preserve_insertion_order = false")
+        run(f"SET threads = {min(os.cpu_count() or 1, _THREADS)}; SET preserve_insertion_order = false")
         run(f"CREATE TABLE held AS SELECT 0::UTINYINT AS kind, {DIGEST}('') AS key, 0::USMALLINT AS g LIMIT 0")
 
     def __enter__(self) -> KeyIndex:
@@ -78,16 +81,13 @@ class KeyIndex:
         self._db.close()
         self._scratch.cleanup()
 
-    def __len__(self) -> int:
-        """Number of keys, each counted once in every group that has it."""
-        return int(self._db.execute("SELECT count(*) FROM held").fetchall()[0][0])
-
     def load(self) -> dict[tuple[str, str], RowKeys]:
-        """Read the keys of every group.
+        """Read the keys of every group, once.
 
         Returns:
             Row of the count table and split to what is there of it.
         """
+        assert not self._namespaces, "the keys are read already"
         counts: dict[tuple[str, str], RowKeys] = {}
         for number, group in enumerate(self.groups):
             rows = {row: RowKeys(count_records(files)) for row, files in group.rows.items()}
@@ -167,11 +167,11 @@ class KeyIndex:
     def below(self, beginnings: pa.Array) -> pa.Array:
         """The image keys that begin with one of some texts, in order."""
         self._name(pc.unique(pc.list_element(pc.split_pattern(beginnings, "/", max_splits=1), 0)).to_pylist())
-        self._db.register("asked", pa.table({"start": beginnings}))
+        self._db.register("given", pa.table({"start": beginnings}))
         found = self._db.sql(
-            "SELECT DISTINCT key FROM named WHERE EXISTS (FROM asked WHERE starts_with(named.key, start)) ORDER BY key"
+            "SELECT DISTINCT key FROM named WHERE EXISTS (FROM given WHERE starts_with(named.key, start)) ORDER BY key"
         ).to_arrow_table()["key"]
-        self._db.unregister("asked")
+        self._db.unregister("given")
         return found.cast(pa.string()).combine_chunks()
 
     def ask(self, kind: str, given: pa.Table) -> dict[tuple[int, str], int]:
@@ -179,7 +179,7 @@ class KeyIndex:
 
         Args:
             kind: patient, study or image.
-            given: columns ``key`` and ``label``.
+            given: columns ``key`` and ``label``; keys without a label are passed over.
 
         Returns:
             Group and label to a number, where it is not 0.
@@ -187,6 +187,7 @@ class KeyIndex:
         self._db.register("given", given)
         self._db.execute(
             f"CREATE OR REPLACE TEMP TABLE asked AS SELECT DISTINCT {DIGEST}(key) AS key, key AS text, label FROM given"
+            " WHERE label IS NOT NULL"
         )
         self._db.unregister("given")
         counts = self._db.execute(

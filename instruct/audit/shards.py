@@ -59,7 +59,7 @@ def groups_of(folder: Path, tasks: Sequence[Mapping[str, Any]]) -> list[Group]:
         for split in SPLITS:
             if shards := task["splits"].get(split, {}).get("shards", ()):
                 rows = found.setdefault((task["dataset"], task["source"], split), {})
-                rows[task["name"]] = [folder / shard["file"] for shard in shards]
+                rows.setdefault(task["name"], []).extend(folder / shard["file"] for shard in shards)
     return [Group(*names, rows) for names, rows in found.items()]
 
 

@@ -147,7 +147,7 @@ def _run(
     bad = {task.entry.config: list(_bad(task, results)) for task in planned}
     _refuse_too_many(selection.recipe, planned, bad)
     tell("publish")
-    pa.default_memory_pool().release_unused()  # what planning held; counting needs as much again
+    pa.default_memory_pool().release_unused()  # what planning held
     configs: dict[str, Shards] = {
         task.entry.config: {
             str(split): [results[item.job.key] for item in task.jobs if item.job.split == split]

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from instruct.build.files import explaining
 from instruct.build.image_regions import follow
 from instruct.digest import digest_batch
-from instruct.images.folder import ImageFolder, may_lead_outside
+from instruct.images.folder import ImageFolder
 from instruct.prompts.template import CompiledTemplate
 from instruct.reasons import Reason
 from instruct.specs.contract import namespaces
@@ -198,7 +198,7 @@ def _faults(
 
     def look_up(namespace: str, some: pa.StringArray) -> npt.NDArray[np.int8]:
         folder = folders.get(namespace)
-        if folder is None or (not folder.present and not may_lead_outside(some)):
+        if folder is None or folder.all_missing(some):
             return np.full(len(some), _CODES[Reason.MISSING_IMAGE], np.int8)
         return np.fromiter(map(_CODES.__getitem__, folder.faults(some.to_pylist())), np.int8, len(some))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import chain, groupby
+from itertools import groupby
 from tempfile import TemporaryDirectory
 
 import duckdb
@@ -82,7 +82,9 @@ class _Records:
     """The records of a build and their keys, in two tables.
 
     ``records (g, config, id, before, now, own)`` has splits as numbers, from 0 for train; ``now`` is null where a
-    record is left out, ``own`` says that it is a row of a protected set. ``held (kind, key, g)`` has their keys.
+    record is left out, ``own`` says that it is of a protected set, by its row or by an image. ``held (kind, key, g)``
+    has digests of their keys, ``named (key)`` those keys of images that are asked for by text: of images that re-issue
+    others or are re-issued, and of protected sets.
     """
 
     def __init__(self, db: duckdb.DuckDBPyConnection, selection: Selection, sources: SourceTables) -> None:
@@ -98,10 +100,23 @@ class _Records:
         db.execute(f"CREATE TABLE held AS SELECT 0::UTINYINT AS kind, {DIGEST}('') AS key, 0::UINTEGER AS g LIMIT 0")
         db.execute("CREATE TABLE named (key VARCHAR)")
         copies = list(self._derived.copies(entry.spec.source for entry in self._entries))
-        self._named = pa.array({name for pair in copies for name in pair}, pa.string())
+        known_by_image = [item for item in protected_sets() if item.images]
+        named = {name for pair in copies for name in pair} | {item.namespace for item in known_by_image}
+        self._named = pa.array(sorted(filter(None, named)), pa.string())
         for entry, batch in self._read(sources):
             self._add(entry, batch)
         link_copies(db, copies, self._find_owners)
+        beginnings = pa.concat_arrays([pa.array([], pa.string()), *map(image_beginnings, known_by_image)])
+        db.register("beginnings", pa.table({"start": beginnings}))
+        db.execute(
+            f"""
+            UPDATE records SET own = true WHERE g IN (
+                SELECT g FROM held WHERE kind = {_IMAGE} AND key IN (
+                    SELECT {DIGEST}(key) FROM named WHERE EXISTS (FROM beginnings WHERE starts_with(named.key, start))
+                )
+            )
+            """
+        )
 
     def upstream(self, dataset: str) -> list[str]:
         """Sources that a dataset reuses."""
@@ -233,9 +248,6 @@ class _Records:
             self._hold(kind, keys, numbers.take(rows))
             if kind == _IMAGE:
                 self._insert("named", "*", [keys.filter(pc.is_in(held_by, value_set=self._named))])
-                for beginning in chain.from_iterable(image_beginnings(item) for item in protected_sets()):
-                    mine = rows.filter(pc.starts_with(keys, beginning.as_py()))
-                    own = pc.or_(own, pc.is_in(pa.array(np.arange(len(batch))), value_set=mine))
         config = pa.repeat(pa.scalar(self._entries.index(entry), pa.int32()), len(batch))
         self._insert("records", "*", [numbers, config, batch.column("id"), splits, splits, own])
 

@@ -14,6 +14,8 @@ from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from instruct.build.execute import Executor
 from instruct.build.image_job import ImageJob, run_images
 from instruct.build.image_table import ImageTable, cut
@@ -53,6 +55,10 @@ class StoredFolder(ImageFolder):
     def geometry(self, path: str) -> Geometry:
         """From the published image to the stored one; KeyError where it is not stored."""
         return self.table.geometry(path)
+
+    def all_missing(self, paths: pa.StringArray) -> bool:
+        """No: they are stored, whether the published ones are still there or not."""
+        return False
 
     def _fault(self, path: str) -> Reason | None:
         if path in self._bad:

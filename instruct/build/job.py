@@ -32,7 +32,8 @@ _EMBED_ROWS = 100
 _CODE = tuple(
     f"instruct.{name}"
     for name in (
-        "build.image_table", "build.job", "build.schema", "polygons", "prompts.conversation", "prompts.dialect",
+        "buffers", "build.image_table", "build.job", "build.schema", "polygons",
+        "prompts.conversation", "prompts.dialect",
         "prompts.environment", "prompts.filters",
         "prompts.language", "prompts.marks", "prompts.menu", "prompts.notation", "prompts.render",
         "prompts.template",

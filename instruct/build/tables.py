@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from instruct.build.files import explaining
 from instruct.build.selection import Selection, reader_options
 from instruct.digest import digest_file
 from instruct.sources import Options, get_source
+from instruct.sources.base import Files
 
 Read = tuple[dict[str, pa.Table], dict[str, str]]
 
@@ -49,10 +51,15 @@ class SourceTables:
         if name not in self._read:
             source = get_source(name)
             files = source.find(self._selection.roots[name])
-            with ThreadPoolExecutor(1) as pool:  # a digest leaves the interpreter to the reader
-                digests = pool.map(digest_file, files.all())
-                tables = source.tables_of(files, self.options(name))
-                inputs = dict(zip(map(files.relative, files.all()), digests, strict=True))
+            stop = threading.Event()
+            with ThreadPoolExecutor(1) as pool:  # a large file's digest leaves the interpreter to the reader
+                digests = pool.submit(_digests, files, stop)
+                try:
+                    tables = source.tables_of(files, self.options(name))
+                except BaseException:
+                    stop.set()
+                    raise
+                inputs = digests.result()
             for table in tables:
                 tables[table] = self._kept(f"{name}.{table}", tables[table])
             pa.default_memory_pool().release_unused()  # Arrow keeps what reading needed
@@ -75,3 +82,8 @@ class SourceTables:
             mapped = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
             file.unlink()
         return mapped
+
+
+def _digests(files: Files, stop: threading.Event) -> dict[str, str]:
+    """The digest of each file by its path below the root; those left when ``stop`` is set are not read."""
+    return {files.relative(path): digest_file(path) for path in files.all() if not stop.is_set()}

@@ -64,7 +64,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in a message and an exit code, not in a traceback."""
     atexit.register(gc.freeze)  # to collect once more what ends with the process would take a tenth of a second
-    if sys.platform == "linux":  # where Arrow has this allocator; a build is faster with it and needs less memory
+    if sys.platform == "linux":  # there Arrow's packages have this allocator: builds are faster and need less memory
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     try:
         code = cli.main(standalone_mode=False)

@@ -25,17 +25,13 @@ class ImageFolder:
         root: the folder.
         decode: whether to decode every image, rather than look for the file only.
         threads: images decoded at the same time.
-
-    Attributes:
-        root: the folder.
-        present: whether it is there.
     """
 
     def __init__(self, root: Path, decode: bool = False, threads: int = 1) -> None:
         self.root = root
         self._decode = decode
         self._threads = threads
-        self.present = root.is_dir()
+        self._present = root.is_dir()
         self._known: dict[str, Reason | None] = {}
 
     def faults(self, paths: Iterable[str]) -> list[Reason | None]:
@@ -45,7 +41,7 @@ class ImageFolder:
             paths: image paths relative to the root, with forward slashes.
         """
         paths = list(paths)
-        if not self.present:  # nothing to look up, nothing worth remembering
+        if not self._present:  # nothing to look up, nothing worth remembering
             return list(map(self._fault, paths))
         found = list(map(self._known.get, paths, repeat(_UNSEEN)))
         if _UNSEEN not in found:
@@ -59,27 +55,28 @@ class ImageFolder:
         self._known.update(zip(fresh, looked, strict=True))
         return list(map(self._known.__getitem__, paths))
 
+    def all_missing(self, paths: pa.StringArray) -> bool:
+        """Whether the folder is not there and no path can lead outside of it: a quick look at many paths at once."""
+        if self._present:
+            return False
+        said = text_bytes(paths)
+        dots = said == ord(".")
+        return not (
+            (said == ord("\\")).any()
+            or (said == 0).any()
+            or (dots[1:] & dots[:-1]).any()
+            or pc.any(pc.starts_with(paths, "/")).as_py()
+        )
+
     def _fault(self, path: str) -> Reason | None:
         if path.startswith("/") or "\\" in path or "\0" in path or (".." in path and ".." in path.split("/")):
             return Reason.PATH_OUTSIDE_ROOT
         file = f"{self.root}/{path}"
-        if not self.present or not os.path.isfile(file):  # noqa: PTH113 - a Path per image would cost as much as all the rest
+        if not self._present or not os.path.isfile(file):  # noqa: PTH113 - a Path per image would cost as much as all the rest
             return Reason.MISSING_IMAGE
         if self._decode and not _decodes(file):
             return Reason.UNDECODABLE_IMAGE
         return None
-
-
-def may_lead_outside(paths: pa.StringArray) -> bool:
-    """Whether any of many image paths may not lie below its root: a quick look at all of them at once."""
-    said = text_bytes(paths)
-    dots = said == ord(".")
-    return bool(
-        (said == ord("\\")).any()
-        or (said == 0).any()
-        or (dots[1:] & dots[:-1]).any()
-        or pc.any(pc.starts_with(paths, "/")).as_py()
-    )
 
 
 def _decodes(file: str) -> bool:

@@ -184,7 +184,7 @@ class Source:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Pause Python's cycle collector: it would walk a reader's rows again and again, and they hold no cycles."""
+    """Pause Python's cycle collector: it would walk a reader's rows again and again, which hold hardly any cycles."""
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -109,10 +109,6 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
         DataError: a file is not of RadGraph's form, a key stands in two files, a label is unknown, or a relation
             leads to no entity.
     """
-    return _read(files)
-
-
-def _read(files: Files) -> dict[str, pa.Table]:
     reports: list[tuple[str | None, ...]] = []
     marked: list[tuple[str, str, dict[str, _Entity]]] = []
     places: dict[str, str] = {}

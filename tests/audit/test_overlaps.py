@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,3 +118,26 @@ def test_upstreams_of_upstreams() -> None:
         ("covidx", "rsna"),
         ("covidx", "nih"),
     ]
+
+
+def test_keys_are_asked_for_by_label_and_by_beginning(linked: KeyIndex) -> None:
+    with linked:
+        linked.load()
+        wanted = pa.table({"key": ["nih/s2", "nih/s1", "nih/none", "copy/two"], "label": ["a", "a", "a", None]})
+        assert linked.ask("study", wanted) == {(0, "a"): 2}
+        assert linked.asked("study", 0, "a") == ["nih/s1", "nih/s2"]
+        assert linked.asked("study", 0, "a", 1) == ["nih/s1"]
+        assert linked.below(pa.array(["up/a/", "copy/train/o"])).to_pylist() == ["copy/train/one.png", "up/a/0.png"]
+        assert linked.ask("patient", wanted) == {}
+
+
+def test_many_cores_do_not_exhaust_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each thread of DuckDB needs buffers of its own."""
+    monkeypatch.setattr("os.cpu_count", lambda: 96)
+    rows = [(f"a/p{row}", [f"a/s{row}"], [f"a/{row}.png"]) for row in range(200_000)]
+    files = [shard(tmp_path / f"{split}.arrow", rows[start:]) for split, start in (("train", 0), ("test", 100_000))]
+    groups = [Group("A", "a", split, {"row": [file]}) for split, file in zip(("train", "test"), files, strict=True)]
+    with KeyIndex(groups) as index:
+        index.load()
+        assert [one.count for one in index.overlaps()] == [100_000] * 3
+        assert len(index.shared("study", 0, 1)) == 100_000

@@ -175,6 +175,37 @@ def test_sets_off_the_official_split(tmp_path: Path) -> None:
     audit(build(tmp_path, data, sources, "mended", tasks=tasks, **fix), clean=True)
 
 
+VALID_IN_TRAIN = """\
+source: chexpert
+dataset: Valid in train
+access: gated
+licence: none
+tasks:
+  - task: Image Classification
+    template: image_classification
+    records: |
+      SELECT image AS id, 'train' AS split, patient, [study] AS studies, [image] AS images, ['a', 'b'] AS options,
+        ['a'] AS answers, origin
+      FROM images
+"""
+
+
+def test_a_set_that_is_known_by_its_images(tmp_path: Path) -> None:
+    """CheXpert's valid and test folders, whatever the studies and patients are called."""
+    data = tmp_path / "data"
+    write("chexpert", data / "chexpert", studies=60, images=False)
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / "valid_in_train.yaml").write_text(VALID_IN_TRAIN)
+    tasks = ["image_classification-valid_in_train"]
+    result = audit(build(tmp_path, data, ["chexpert"], tasks=tasks), "--all-keys")
+    (finding,) = result["findings"]
+    assert (finding["check"], finding["other"]) == ("protected", "CheXpert official valid and test")
+    assert finding["count"] == len(finding["examples"]) > 0
+    assert all(key.startswith(("chexpert/valid/", "chexpert/test/")) for key in finding["examples"])
+    assert result["fix"] == {"splits": {"Valid in train": "drop_leaks"}}
+    audit(build(tmp_path, data, ["chexpert"], "mended", tasks=tasks, **result["fix"]), clean=True)
+
+
 REPORT = (
     "The tip of the right internal jugular catheter projects over the lower superior vena cava. A moderate layering "
     "effusion on the left has grown since the last film, with collapse of most of the left lower lobe. Streaky "

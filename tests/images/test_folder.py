@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +76,23 @@ def test_a_folder_that_is_not_there_lacks_every_image(tmp_path):
         Reason.MISSING_IMAGE,
         Reason.PATH_OUTSIDE_ROOT,
     ]
+
+
+PATHS = st.lists(st.sampled_from(["a", "..", ".", "", "b.png", "\\", "...", "\0"]), max_size=4).map("/".join)
+
+
+@given(st.lists(PATHS, max_size=6), st.integers(0, 2))
+def test_all_are_missing_only_where_each_is(tmp_path_factory, paths, start):
+    folder = ImageFolder(tmp_path_factory.getbasetemp() / "none")
+    some = pa.array(paths, pa.string())[start:]
+    if folder.all_missing(some):
+        assert set(folder.faults(some.to_pylist())) <= {Reason.MISSING_IMAGE}
+
+
+def test_many_plain_paths_are_told_missing_at_once(images, tmp_path):
+    paths = pa.array(["a.png", "p 1/ü/b.png"])
+    assert ImageFolder(tmp_path / "none").all_missing(paths)
+    assert not ImageFolder(images).all_missing(paths)
 
 
 def test_a_link_to_another_disk_is_followed(images, tmp_path):
