@@ -221,6 +221,7 @@ def command(way: str, data: Path, work: Path) -> list[str]:
 def measure(way: str, data: Path, work: Path) -> tuple[float, float]:
     """Wall seconds and peak memory (MiB, largest single process) of a way."""
     shutil.rmtree(work / ("ours" if way == "ours" else way.replace(" ", "-")), ignore_errors=True)
+    os.sync()  # what the way before has left to write must not fall on this one
     start = time.perf_counter()
     with subprocess.Popen(command(way, data, work), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
