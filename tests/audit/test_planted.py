@@ -275,6 +275,9 @@ def test_siim_is_found_by_its_pixels_alone(tmp_path: Path) -> None:
         "SIIM",
         "ChestXray14",
     }
+    assert list(result["fix"]) == ["leave_out"]
+    mended = build(tmp_path, tmp_path / "data", ["siim", "chestxray14"], "mended", **result["fix"])
+    audit(mended, "--images", "--workers", "2", clean=True)
 
 
 @pytest.mark.slow
