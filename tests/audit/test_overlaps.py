@@ -132,8 +132,9 @@ def test_keys_are_asked_for_by_label_and_by_beginning(linked: KeyIndex) -> None:
 
 
 def test_many_cores_do_not_exhaust_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Each thread of DuckDB needs buffers of its own."""
+    """Each thread of DuckDB needs buffers of its own, for which 96 of them do not find room here."""
     monkeypatch.setattr("os.cpu_count", lambda: 96)
+    monkeypatch.setattr("instruct.audit.overlaps._MEMORY", "55MB")
     rows = [(f"a/p{row}", [f"a/s{row}"], [f"a/{row}.png"]) for row in range(200_000)]
     files = [shard(tmp_path / f"{split}.arrow", rows[start:]) for split, start in (("train", 0), ("test", 100_000))]
     groups = [Group("A", "a", split, {"row": [file]}) for split, file in zip(("train", "test"), files, strict=True)]
