@@ -11,8 +11,7 @@ import pyarrow as pa
 from instruct.build.files import explaining
 from instruct.build.selection import Selection, reader_options
 from instruct.digest import digest_file
-from instruct.sources import Options, get_source
-from instruct.sources.base import Files
+from instruct.sources import Files, Options, get_source
 
 Read = tuple[dict[str, pa.Table], dict[str, str]]
 
