@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from instruct.audit.copies import DIGEST, NAMESPACE, link_copies
 from instruct.audit.shards import KINDS, Group, count_records, every_key, keys_of_images
 
-_MEMORY = "400MB"
+_MEMORY = "250MB"
 # Each thread needs buffers of its own, which many would not find room for.
 _THREADS = 4
 _IMAGE = KINDS.index("image")

@@ -7,8 +7,7 @@ images is settled here, so that a record's number of images is known before it i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from instruct.build.files import explaining
+from instruct.build.batches import appending
 from instruct.build.image_regions import follow
 from instruct.digest import digest_batch
 from instruct.images.folder import ImageFolder
@@ -84,7 +83,7 @@ def compile_task(
     """
     compiled = CompiledTask()
     missing: list[pa.StringArray] = []
-    with _records_file(file) as append:
+    with appending(file) as append:
         for records in queries.records(entry, template.columns, recipe.shard_rows):
             split = records.column("split")[0].as_py()
             compiled.records[split] += len(records)
@@ -101,26 +100,6 @@ def compile_task(
             compiled.slices.append(Slice(split, len(compiled.slices), len(records), digest_batch(records)))
     compiled.missing_images = pc.count_distinct(pa.chunked_array(missing, pa.string())).as_py()
     return compiled
-
-
-@contextmanager
-def _records_file(file: Path) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    """What appends batches to a records file; the first one makes it."""
-    writer: pa.ipc.RecordBatchFileWriter | None = None
-
-    def append(records: pa.RecordBatch) -> None:
-        nonlocal writer
-        with explaining(file):
-            if writer is None:
-                writer = pa.ipc.new_file(file, records.schema)
-            writer.write_batch(records)
-
-    try:
-        yield append
-    finally:
-        if writer is not None:
-            with explaining(file):
-                writer.close()
 
 
 def _settle_images(

@@ -27,9 +27,7 @@ from instruct.audit.shards import KINDS
 from instruct.build.selection import Selection
 from instruct.build.tables import SourceTables
 from instruct.errors import UsageError
-from instruct.sources import get_source
 from instruct.specs.contract import namespaces
-from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import SPLITS, TaskEntry
 
 _BATCH = 50_000
@@ -212,18 +210,11 @@ class _Records:
         return f"({', '.join(map(str, found)) or '-1'})"
 
     def _read(self, sources: SourceTables) -> Iterator[tuple[TaskEntry, pa.RecordBatch]]:
-        recipe = self._selection.recipe
         for _, group in groupby(self._entries, key=lambda entry: entry.file.path):
             entries = list(group)
-            names = (entries[0].spec.source, *entries[0].spec.reads)
-            sources.keep_only(set(names))
-            with RecordQueries(
-                get_source(names[0]),
-                {name: sources.get(name)[0] for name in names},
-                reads=[get_source(name) for name in names[1:]],
-                seed=recipe.seed,
-                mentions_change=recipe.mentions_change,
-            ) as queries:
+            spec = entries[0].spec
+            sources.keep_only({spec.source, *spec.reads})
+            with sources.queries(spec) as queries:
                 for entry in entries:
                     for batch in queries.records(entry, [], _BATCH):
                         yield entry, batch

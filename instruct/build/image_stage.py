@@ -34,7 +34,6 @@ from instruct.prompts.template import compile_template
 from instruct.reasons import Reason
 from instruct.sources import get_source
 from instruct.specs.recipe import Recipe
-from instruct.specs.records import RecordQueries
 
 Finished = tuple[ShardResult, Path]
 
@@ -126,7 +125,7 @@ def plan_images(selection: Selection, output: OutputFolder) -> dict[str, list[tu
     policy = policy_of(selection.recipe)
     backend(policy.backend)
     planned: dict[str, list[tuple[ImageJob, Finished | None]]] = {}
-    for name, paths in sorted(_shown(selection).items()):
+    for name, paths in sorted(_shown(selection, output.scratch).items()):
         root = get_source(name).image_folder(selection.roots[name])
         folder = ImageFolder(root)
         wanted = sorted(paths)
@@ -247,10 +246,10 @@ def _folders(selection: Selection, shards: Mapping[str, list[Finished]]) -> dict
     return folders | {name: StoredFolder(folders[name].root, some) for name, some in shards.items()}
 
 
-def _shown(selection: Selection) -> dict[str, set[str]]:
+def _shown(selection: Selection, scratch: Path) -> dict[str, set[str]]:
     """Every image that a task shows: source on disk to paths."""
     shown: dict[str, set[str]] = {}
-    sources = SourceTables(selection)
+    sources = SourceTables(selection, scratch)
     absent = selection.absent
     entries = [entry for entry in selection.entries if entry.config not in absent]
     for _, group in groupby(entries, key=lambda entry: entry.file.path):
@@ -263,14 +262,7 @@ def _shown(selection: Selection) -> dict[str, set[str]]:
         ]
         if not wanted:
             continue
-        names = (wanted[0].spec.source, *wanted[0].spec.reads)
-        with RecordQueries(
-            get_source(names[0]),
-            {name: sources.get(name)[0] for name in names},
-            reads=[get_source(name) for name in names[1:]],
-            seed=selection.recipe.seed,
-            mentions_change=selection.recipe.mentions_change,
-        ) as queries:
+        with sources.queries(wanted[0].spec) as queries:
             for entry in wanted:
                 for namespace, path in queries.images(entry):
                     if namespace in selection.roots:

@@ -21,9 +21,7 @@ from instruct.build.tables import SourceTables
 from instruct.errors import SpecError
 from instruct.prompts.source import find_template
 from instruct.prompts.template import CompiledTemplate, compile_template
-from instruct.sources import get_source
 from instruct.specs.recipe import Recipe
-from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import TaskEntry
 
 
@@ -147,17 +145,8 @@ def _plan_spec(
     output: OutputFolder,
 ) -> Iterator[PlannedTask]:
     recipe = selection.recipe
-    name, reads = entries[0].spec.source, entries[0].spec.reads
     later = [entry.spec for entry in selection.entries[selection.entries.index(entries[-1]) + 1 :]]
-    tables = {held: sources.get(held)[0] for held in (name, *reads)}
-    with RecordQueries(
-        get_source(name),
-        tables,
-        reads=[get_source(held) for held in reads],
-        seed=recipe.seed,
-        mentions_change=recipe.mentions_change,
-        corrections=corrected.tables,
-    ) as queries:
+    with sources.queries(entries[0].spec, corrected.tables) as queries:
         for entry in entries:
             template = templates[entry.task.template]
             file = output.records_file(entry.config)
@@ -165,7 +154,6 @@ def _plan_spec(
             compiled = compile_task(entry, queries, template, recipe, stage.folders, file)
             facts = task_facts(entry, sources, template, recipe) | {"moved": corrected.moved.get(entry.config, {})}
             yield _plan_task(entry, template, compiled, facts, recipe, stage, file, output)
-    del tables
     sources.keep_only({held for spec in later for held in (spec.source, *spec.reads)})
 
 

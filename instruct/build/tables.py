@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
 
-from instruct.build.files import explaining
+from instruct.build.batches import appending
 from instruct.build.selection import Selection, reader_options
 from instruct.digest import digest_file
-from instruct.sources import Files, Options, get_source
+from instruct.sources import Files, Options, Rows, get_source
+from instruct.specs.records import RecordQueries
+from instruct.specs.task_spec import TaskSpec
 
 Read = tuple[dict[str, pa.Table], dict[str, str]]
 
@@ -27,13 +32,14 @@ class SourceTables:
 
     Args:
         selection: what is planned.
-        scratch: folder on whose disk large tables of several sources wait for their queries, rather than in memory; it
-            stays empty.
+        scratch: folder on whose disk large tables of several sources wait for their queries, rather than in memory,
+            and for what a query cannot hold; nothing stays in it.
     """
 
-    def __init__(self, selection: Selection, scratch: Path | None = None) -> None:
+    def __init__(self, selection: Selection, scratch: Path) -> None:
         self._selection = selection
-        self._scratch = scratch if len(selection.roots) > 1 else None
+        self._scratch = scratch
+        self._several = len(selection.roots) > 1
         self._read: dict[str, Read] = {}
 
     def options(self, name: str) -> Options:
@@ -54,33 +60,70 @@ class SourceTables:
             with ThreadPoolExecutor(1) as pool:  # a large file's digest leaves the interpreter to the reader
                 digests = pool.submit(_digests, files, stop)
                 try:
-                    tables = source.tables_of(files, self.options(name))
+                    tables = source.tables_of(files, self.options(name), partial(self._keep, name))
                 except BaseException:
                     stop.set()
                     raise
                 inputs = digests.result()
-            for table in tables:
-                tables[table] = self._kept(f"{name}.{table}", tables[table])
             pa.default_memory_pool().release_unused()  # Arrow keeps what reading needed
             self._read[name] = tables, inputs
         return self._read[name]
+
+    def queries(self, spec: TaskSpec, corrections: Mapping[str, pa.Table] | None = None) -> RecordQueries:
+        """The queries of a spec's tasks, over the tables of the sources that it reads.
+
+        Args:
+            spec: the spec.
+            corrections: see :class:`RecordQueries`.
+
+        Raises:
+            DataError: a file is missing or malformed.
+        """
+        recipe = self._selection.recipe
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        names = (spec.source, *spec.reads)
+        return RecordQueries(
+            get_source(spec.source),
+            {name: self.get(name)[0] for name in names},
+            reads=[get_source(name) for name in spec.reads],
+            seed=recipe.seed,
+            mentions_change=recipe.mentions_change,
+            corrections=corrections,
+            spill=self._scratch / "spilled" if self._several else None,
+        )
 
     def keep_only(self, names: set[str]) -> None:
         """Forget every other source."""
         self._read = {name: read for name, read in self._read.items() if name in names}
 
-    def _kept(self, name: str, table: pa.Table) -> pa.Table:
-        """The table; a large one mapped from a file that has no name any more, so that nothing is left of it."""
-        if self._scratch is None or table.nbytes <= _SMALL:
-            return table
-        file = self._scratch / f"{name}.arrow"
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        with explaining(file):
-            with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table, _BATCH_ROWS)
-            mapped = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
-            file.unlink()
-        return mapped
+    def _keep(self, source: str, name: str, schema: pa.Schema, rows: Rows) -> pa.Table:
+        """A table of a source: a small one in memory, a large one of several sources in a file."""
+        first: list[pa.RecordBatch] = []
+        if isinstance(rows, pa.Table):
+            if not self._several or rows.nbytes <= _SMALL:
+                return rows
+            batches = iter(rows.to_batches(_BATCH_ROWS))
+        else:
+            batches, size = rows, 0
+            while not self._several or size <= _SMALL:
+                batch = next(batches, None)
+                if batch is None:
+                    return pa.Table.from_batches(first, schema)
+                first.append(batch)
+                size += batch.nbytes
+        return _mapped(self._scratch / f"{source}.{name}.arrow", chain(first, batches))
+
+
+def _mapped(file: Path, batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """A table mapped from a file that has no name any more, so that nothing is left of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with appending(file) as append:
+            for batch in batches:
+                append(batch)
+        return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _digests(files: Files, stop: threading.Event) -> dict[str, str]:

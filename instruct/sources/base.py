@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -20,6 +20,11 @@ from instruct.model import StrictModel
 
 # Bytes of a file among which a mark stands.
 _BEGINNING = 64 << 10
+
+# What a reader gives for a table: all of it, or its rows piece by piece, so that they need not be in memory together.
+Rows: TypeAlias = pa.Table | Iterator[pa.RecordBatch]
+# Makes a table of its name, its schema and its rows.
+Keep: TypeAlias = Callable[[str, pa.Schema, Rows], pa.Table]
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class Source:
         images_within: folder that an image folder must hold to be taken before those that do not.
         tables: name to table.
         views: name to view, over the tables.
-        read: files and options to Arrow tables, one for each name in ``tables``.
+        read: files and options to the rows of each table in ``tables``.
         options: the options ``read`` takes.
         modules: importable modules whose code decides the tables; a change in them makes tables anew.
         marks: texts of which one stands near the beginning of a required file, where another source has files of the
@@ -111,7 +116,7 @@ class Source:
     inputs: tuple[Input, ...]
     image_folders: tuple[str, ...]
     tables: Mapping[str, Table]
-    read: Callable[[Files, Any], Mapping[str, pa.Table]]
+    read: Callable[[Files, Any], Mapping[str, Rows]]
     modules: tuple[str, ...]
     views: Mapping[str, View] = field(default_factory=dict)
     options: type[Options] = Options
@@ -168,18 +173,45 @@ class Source:
                     return root / folder
         return root / self.image_folders[0]
 
-    def tables_of(self, files: Files, options: Options) -> dict[str, pa.Table]:
+    def tables_of(self, files: Files, options: Options, keep: Keep | None = None) -> dict[str, pa.Table]:
         """Read the files, and hold the reader to its declared schemas.
+
+        Args:
+            files: the source's files.
+            options: the reader's options.
+            keep: makes a table of its rows, such as one on disk; default: in memory.
 
         Raises:
             DataError: a file is malformed.
         """
+        keep = keep or _in_memory
         with _collector_paused():
-            tables = dict(self.read(files, options))
-        for name, table in self.tables.items():
-            if not tables[name].schema.equals(table.schema):
-                raise TypeError(f"reader {self.name}: table {name} is {tables[name].schema}, declared {table.schema}")
-        return tables
+            rows = dict(self.read(files, options))
+            return {
+                name: keep(name, table.schema, self._held(name, rows.pop(name))) for name, table in self.tables.items()
+            }
+
+    def _held(self, name: str, rows: Rows) -> Rows:
+        """The rows, held to the schema of their table."""
+        declared = self.tables[name].schema
+
+        def check(schema: pa.Schema) -> None:
+            if not schema.equals(declared):
+                raise TypeError(f"reader {self.name}: table {name} is {schema}, declared {declared}")
+
+        def checked(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                check(batch.schema)
+                yield batch
+
+        if not isinstance(rows, pa.Table):
+            return checked(rows)
+        check(rows.schema)
+        return rows
+
+
+def _in_memory(name: str, schema: pa.Schema, rows: Rows) -> pa.Table:
+    return rows if isinstance(rows, pa.Table) else pa.Table.from_batches(rows, schema)
 
 
 @contextmanager

@@ -7,16 +7,18 @@ Either of the two is enough: CheXpert has labels and views, CheXpert Plus report
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.errors import DataError
-from instruct.sources.base import Files, Input, Options, Source, Table, View, column
+from instruct.sources.base import Files, Input, Options, Rows, Source, Table, View, column
 from instruct.sources.chexpert_parts import (
     LABELS,
     SECTIONS,
+    Floats,
     Part,
     Reports,
     join,
@@ -29,6 +31,8 @@ from instruct.sources.chexpert_paths import SPLITS, Ints
 # Order of a study's images. A frontal image whose direction is not stated comes after PA and AP.
 _RANKS = {"PA": 0, "AP": 1, "LL": 4, "RL": 5}
 _FRONTAL_RANK, _LATERAL_RANK = 2, 3
+
+_AT_A_TIME = 10_000
 
 _text = pa.string()
 _LABEL = pa.struct([pa.field("label", _text), pa.field("value", pa.float64())])
@@ -88,7 +92,7 @@ STUDIES_WITH_PRIOR = View(
 )
 
 
-def read(files: Files, options: Options) -> dict[str, pa.Table]:
+def read(files: Files, options: Options) -> dict[str, Rows]:
     """Read the label tables and CheXpert Plus into ``images`` and ``studies``.
 
     Raises:
@@ -114,7 +118,7 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     return _tables(join(parts), reports, ".png" if folder.name == "PNG" else ".jpg")
 
 
-def _tables(part: Part, reports: Reports | None, ending: str) -> dict[str, pa.Table]:
+def _tables(part: Part, reports: Reports | None, ending: str) -> dict[str, Rows]:
     views = part.about["AP/PA"].combine_chunks()
     projections = _projections(part)
     ranks = np.where(np.asarray(pc.equal(projections, "Lateral")), _LATERAL_RANK, _FRONTAL_RANK)
@@ -149,16 +153,29 @@ def _tables(part: Part, reports: Reports | None, ending: str) -> dict[str, pa.Ta
     )
     first = pa.array(starts)
     study_table = pa.table(
-        [
-            *(values.take(first) for values in (studies, paths.patient, numbers, splits)),
-            pa.ListArray.from_arrays(pa.array(np.append(starts, len(keys)), pa.int32()), shown),
-            _labels(part, order, starts),
-            *_report_columns(reports, keys[starts]),
-        ],
-        names=["study", "patient", "number", "split", "images", "labels", *SECTIONS, "report_origin"],
+        {
+            "study": studies.take(first),
+            "patient": paths.patient.take(first),
+            "number": numbers.take(first),
+            "split": splits.take(first),
+            "origin": origin.take(first),
+            "images": pa.ListArray.from_arrays(pa.array(np.append(starts, len(keys)), pa.int32()), shown),
+        }
     )
-    study_table = study_table.append_column("origin", origin.take(first)).select(STUDIES.schema.names)
-    return {"images": image_table, "studies": study_table.cast(STUDIES.schema)}
+    labels = part.labels, _label_rows(part, order, starts)
+    return {"images": image_table, "studies": _with_texts(study_table, *labels, reports, keys[starts])}
+
+
+def _with_texts(
+    studies: pa.Table, labels: Floats, rows: pa.Array, reports: Reports | None, keys: Ints
+) -> Iterator[pa.RecordBatch]:
+    """The studies with their labels and reports, piece by piece: these are most of the table."""
+    for start in range(0, len(studies), _AT_A_TIME):
+        piece = studies.slice(start, _AT_A_TIME)
+        piece = piece.append_column("labels", _label_lists(labels, rows.slice(start, _AT_A_TIME)))
+        for name, texts in _report_columns(reports, keys[start : start + _AT_A_TIME]).items():
+            piece = piece.append_column(name, texts)
+        yield from piece.select(STUDIES.schema.names).cast(STUDIES.schema).to_batches()
 
 
 def _projections(part: Part) -> pa.Array:
@@ -167,27 +184,32 @@ def _projections(part: Part) -> pa.Array:
     return pc.coalesce(part.about["Frontal/Lateral"].combine_chunks(), named)
 
 
-def _labels(part: Part, order: Ints, starts: Ints) -> pa.ListArray:
-    """The labels of each study's first labelled image: within a study they are the same."""
+def _label_rows(part: Part, order: Ints, starts: Ints) -> pa.Array:
+    """Each study's first labelled image: within a study all have the same labels. Null where it has none."""
     count = len(order)
     places = np.where(part.labelled[order], np.arange(count), count)
     first = np.minimum.reduceat(places, starts) if count else places
     missing = first == count
-    values = part.labels[order[np.where(missing, 0, first)]] if count else part.labels
-    names = pa.array(LABELS).take(pa.array(np.tile(np.arange(len(LABELS)), len(starts))))
+    return pa.array(order[np.where(missing, 0, first)] if count else first, mask=missing)
+
+
+def _label_lists(labels: Floats, rows: pa.Array) -> pa.ListArray:
+    """Some rows of the labels as lists; null where the row is null."""
+    values = labels[np.asarray(pc.fill_null(rows, 0))]
+    names = pa.array(LABELS * len(rows), _text)
     flat = pa.StructArray.from_arrays([names, pa.array(values.ravel(), from_pandas=True)], fields=list(_LABEL))
-    offsets = pa.array(np.arange(len(starts) + 1, dtype=np.int32) * len(LABELS))
-    return pa.ListArray.from_arrays(offsets, flat, mask=pa.array(missing))
+    offsets = pa.array(np.arange(len(rows) + 1, dtype=np.int32) * len(LABELS))
+    return pa.ListArray.from_arrays(offsets, flat, mask=pc.is_null(rows))
 
 
-def _report_columns(reports: Reports | None, keys: Ints) -> list[pa.Array]:
+def _report_columns(reports: Reports | None, keys: Ints) -> dict[str, pa.Array]:
     """The sections and the origin of each study's report, null where it has none."""
     if reports is None:
-        return [pa.nulls(len(keys), _text)] * (len(SECTIONS) + 1)
+        return dict.fromkeys((*SECTIONS, "report_origin"), pa.nulls(len(keys), _text))
     places = np.searchsorted(reports.keys, keys)
     missing = np.append(reports.keys, -1)[places] != keys
     rows = pa.array(places, mask=missing)
-    return [reports.texts[name].take(rows) for name in (*SECTIONS, "origin")]
+    return {name: texts.take(rows) for name, texts in reports.columns.items()}
 
 
 _OBTAIN = (

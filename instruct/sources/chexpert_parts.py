@@ -57,11 +57,11 @@ class Reports:
 
     Attributes:
         keys: the studies' keys, ascending.
-        texts: a column per section of :data:`SECTIONS`, and ``origin``.
+        columns: one per section of :data:`SECTIONS`, and ``report_origin``.
     """
 
     keys: Ints
-    texts: Mapping[str, pa.Array]
+    columns: Mapping[str, pa.Array]
 
 
 def read_labels(files: Files, name: str) -> Part:
@@ -115,12 +115,17 @@ def read_plus(files: Files) -> tuple[Part, Reports]:
     origin = origins(files.relative(path), len(table), 2)
     keys, first = np.unique(paths.study_key, return_index=True)
     rows = pa.array(first)
-    texts = {name: _one_line(table[column].take(rows).combine_chunks()) for name, column in SECTIONS.items()}
     described = table.select(list(about)).rename_columns(list(about.values()))
+    written = {name: table[column] for name, column in SECTIONS.items()}
+    count = len(table)
+    del table
+    texts = {}
+    for name in SECTIONS:  # a column is forgotten when it is done
+        texts[name] = _one_line(written.pop(name).take(rows).combine_chunks())
     described = described.set_column(3, "Age", described["Age"].cast(pa.int32(), safe=False))
-    no_labels = np.full((len(table), len(LABELS)), np.nan)
-    part = Part(paths, described, no_labels, np.zeros(len(table), bool), origin)
-    return part, Reports(keys, {**texts, "origin": origin.take(rows)})
+    no_labels = np.broadcast_to(np.nan, (count, len(LABELS)))
+    part = Part(paths, described, no_labels, np.zeros(count, bool), origin)
+    return part, Reports(keys, {**texts, "report_origin": origin.take(rows)})
 
 
 def join(parts: list[Part]) -> Part:

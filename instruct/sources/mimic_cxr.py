@@ -6,6 +6,7 @@ Layout: https://physionet.org/content/mimic-cxr-jpg/ (tables, JPGs) and https://
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from instruct.errors import DataError
-from instruct.sources.base import Files, Input, Options, Source, Table, View, column
+from instruct.sources.base import Files, Input, Options, Rows, Source, Table, View, column
 from instruct.sources.files import read_csv
 from instruct.sources.mimic_cxr_images import IMAGES, SPLITS, read_images, refuse, refuse_repeated, runs
 from instruct.sources.mimic_cxr_reports import OBTAIN_REPORTS, OBTAIN_SECTIONED, SECTIONS, read_sections
@@ -28,6 +29,7 @@ LABELS = (
     "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
 )  # fmt: skip
 _FRONTAL = ("PA", "AP", "AP AXIAL", "AP LLD", "AP RLD", "PA RLD", "PA LLD")
+_AT_A_TIME = 20_000
 _LATERAL = ("LATERAL", "LL", "XTABLE LATERAL", "SWIMMERS")
 
 
@@ -80,7 +82,7 @@ STUDIES_WITH_PRIOR = View(
 )
 
 
-def read(files: Files, options: MimicCxrOptions) -> dict[str, pa.Table]:
+def read(files: Files, options: MimicCxrOptions) -> dict[str, Rows]:
     """Read the tables and the reports into ``images`` and ``studies``.
 
     Raises:
@@ -88,6 +90,7 @@ def read(files: Files, options: MimicCxrOptions) -> dict[str, pa.Table]:
             come from a file that is missing.
     """
     images = read_images(files)
+    sections = read_sections(files, options.sections)
     starts, lengths = runs(images["study"])
     studies = images.select(["study", "patient", "split", "origin"]).take(pa.array(starts))
     _check(files, images, studies, starts, lengths)
@@ -99,14 +102,27 @@ def read(files: Files, options: MimicCxrOptions) -> dict[str, pa.Table]:
         "images": pa.ListArray.from_arrays(offsets, images["image"].combine_chunks()),
         "frontal_image": _first_of(images, starts, _FRONTAL),
         "lateral_image": _first_of(images, starts, _LATERAL),
-        "labels": _labels(files["chexpert"][0], studies["study"].combine_chunks()),
-        **read_sections(files, options.sections, studies["study"].combine_chunks()),
     }
-    columns |= {name: studies[name] for name in studies.column_names}
-    return {
-        "images": images,
-        "studies": pa.table([columns[name] for name in STUDIES.schema.names], schema=STUDIES.schema),
-    }
+    for name, values in columns.items():
+        studies = studies.append_column(name, values)
+    return {"images": images, "studies": _with_texts(studies, sections, *_labels(files["chexpert"][0]))}
+
+
+def _with_texts(
+    studies: pa.Table, sections: list[pa.Table], labelled: pa.Array, labels: pa.Table
+) -> Iterator[pa.RecordBatch]:
+    """The studies with their labels and sections, piece by piece: these are most of the table."""
+    missing = pa.scalar(None, _text)
+    for start in range(0, len(studies), _AT_A_TIME):
+        piece = studies.slice(start, _AT_A_TIME)
+        names = piece["study"].combine_chunks()
+        columns = dict(zip(piece.column_names, piece.columns, strict=True))
+        columns["labels"] = _label_lists(labels, pc.index_in(names, labelled))
+        columns |= {name: pa.repeat(missing, len(piece)) for name in SECTIONS}
+        for table in sections:
+            rows = pc.index_in(names, table["study"])
+            columns |= {name: table[name].take(rows) for name in table.column_names[1:]}
+        yield from pa.table(columns).select(STUDIES.schema.names).cast(STUDIES.schema).to_batches()
 
 
 def _check(
@@ -151,8 +167,8 @@ def _not_a_value(label: str, given: pa.ChunkedArray, row: int) -> str:
     return f"{label} is {given[row]}; expected 1, 0, -1 or blank"
 
 
-def _labels(path: Path, studies: pa.Array) -> pa.Array:
-    """The label table's row of each study as a list; null where it has none."""
+def _labels(path: Path) -> tuple[pa.Array, pa.Table]:
+    """The studies of the label table, and its labels."""
     found = read_csv(path, {"study_id": _text, **dict.fromkeys(LABELS, pa.float64())})
     for label in LABELS:
         given = found[label]
@@ -160,13 +176,15 @@ def _labels(path: Path, studies: pa.Array) -> pa.Array:
         refuse(path, wrong, partial(_not_a_value, label, given))
     keys = numbered_keys(found["study_id"], "s", path, "study_id", 2)
     refuse_repeated(path, keys, "study")
-    rows = pc.index_in(studies, keys)
+    return keys, found.select(list(LABELS))
+
+
+def _label_lists(labels: pa.Table, rows: pa.Array) -> pa.Array:
+    """Some rows of the label table as lists; null where the row is null."""
     labelled = np.asarray(pc.is_valid(rows))
-    taken = found.select(list(LABELS)).take(rows.drop_null())
+    taken = labels.take(rows.drop_null())
     values = np.stack([taken[label].to_numpy() for label in LABELS], axis=1).reshape(-1)
-    names = pa.DictionaryArray.from_arrays(
-        np.tile(np.arange(len(LABELS), dtype=np.int32), len(taken)), pa.array(LABELS)
-    ).cast(_text)
+    names = pa.array(LABELS * len(taken), _text)
     entries = pa.StructArray.from_arrays([names, pa.array(values, pa.float64(), from_pandas=True)], fields=list(_LABEL))
     offsets = np.append(0, np.cumsum(labelled * len(LABELS)))
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), entries, mask=pa.array(~labelled))

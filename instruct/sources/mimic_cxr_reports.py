@@ -13,6 +13,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,6 +41,8 @@ _BOUNDARY = re.compile(
 _LETTER = re.compile("[A-Za-z]")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _FILE_NAME = re.compile(r"(?:^|/)s?(\d+)\.txt$")
+
+_AT_A_TIME = 10_000
 
 _text = pa.string()
 _OTHER = "other"
@@ -141,22 +144,26 @@ def _decoded(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def read_sections(files: Files, chosen: str, studies: pa.Array) -> dict[str, pa.Array]:
-    """Report sections of some studies: a column for each of :data:`SECTIONS`.
+def read_sections(files: Files, chosen: str) -> list[pa.Table]:
+    """Report sections, in the order of the files they come from.
 
     Args:
         files: the source's files.
         chosen: the reader's option ``sections``.
-        studies: names of the studies.
+
+    Returns:
+        Tables with a column ``study`` and one for each section that is taken from there.
 
     Raises:
         DataError: the file that the sections are to come from is missing or malformed.
     """
     if chosen == "none":
-        return {name: pa.nulls(len(studies), _text) for name in SECTIONS}
+        return []
     if chosen == "csv" and not files["sectioned"]:
         raise DataError(f"{files.root}: sectioned reports not found: mimic_cxr_sectioned.csv. {OBTAIN_SECTIONED}")
-    given = _sectioned(files["sectioned"][0], studies) if chosen != "reports" and files["sectioned"] else {}
+    sectioned = files["sectioned"] if chosen != "reports" else ()
+    # The owners' script finds no indication; a changed one may.
+    given = [name for path in sectioned for name in SECTIONS if name != "indication" or name in csv_columns(path)]
     wanted = [name for name in SECTIONS if name not in given]
     if wanted and not files["reports"] and chosen != "csv":
         raise DataError(
@@ -164,30 +171,41 @@ def read_sections(files: Files, chosen: str, studies: pa.Array) -> dict[str, pa.
             " To do without them, set sources.mimic_cxr.options.sections in the recipe: csv (without indications, if"
             " the CSV file has none) or none (without texts)."
         )
-    texts: dict[str, list[str | None]] = {name: [None] * len(studies) for name in wanted}
-    if wanted and files["reports"]:
-        rows = {study: row for row, study in enumerate(studies.to_pylist())}
-        for study, report in iter_reports(files):
-            row = rows.get(study)
-            if row is not None:
-                found = split_report(report)
-                for name in wanted:
-                    texts[name][row] = found.get(name)
-    return {name: given[name] if name in given else pa.array(texts[name], _text) for name in SECTIONS}
+    reported = [_reported(files, wanted)] if wanted and files["reports"] else []
+    return reported + [_sectioned(path, given) for path in sectioned]
 
 
-def _sectioned(path: Path, studies: pa.Array) -> dict[str, pa.Array]:
-    """Sections of the owners' script, with the indication where a changed script wrote that column too."""
-    names = [name for name in SECTIONS if name != "indication" or name in csv_columns(path)]
+def _reported(files: Files, names: list[str]) -> pa.Table:
+    """Sections found in the reports; of two reports of a study the last one counts."""
+    schema = pa.schema([("study", _text), *((name, _text) for name in names)])
+    batches = []
+    found = ((study, split_report(report)) for study, report in iter_reports(files))
+    while piece := list(islice(found, _AT_A_TIME)):  # Arrow holds texts in a fraction of the memory
+        columns = [[study for study, _ in piece], *([sections.get(name) for _, sections in piece] for name in names)]
+        batches.append(pa.record_batch([pa.array(column, _text) for column in columns], schema=schema))
+    table = pa.Table.from_batches(batches, schema)
+    if pc.count_distinct(table["study"]).as_py() < len(table):
+        last = {study: row for row, study in enumerate(table["study"].to_pylist())}
+        table = table.take(pa.array(last.values(), pa.int64()))
+    return table
+
+
+def _sectioned(path: Path, names: list[str]) -> pa.Table:
+    """Sections of the owners' script."""
     found = read_csv(path, {"study": _text, **dict.fromkeys(names, _text)})
-    keys = pc.replace_substring_regex(found["study"].combine_chunks(), pattern="^s?", replacement="s")
+    keys = pc.replace_substring_regex(found["study"], pattern="^s?", replacement="s")
     if pc.count_distinct(keys).as_py() != len(keys):
         counts = pc.value_counts(keys)
         study = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
         raise DataError(f"{path}: study {study} stands twice; expected one row for each study")
-    rows = pc.index_in(studies, keys)
-    texts = {}
-    for name in names:
-        text = pc.utf8_trim_whitespace(pc.replace_substring_regex(found[name], r"\s+", " ")).combine_chunks()
-        texts[name] = pc.if_else(pc.match_substring_regex(text, "[A-Za-z]"), text, None).take(rows)
-    return texts
+    columns = {name: found[name] for name in names}
+    del found
+    for name in names:  # column by column, and piece by piece: the texts as they were take as much memory
+        columns[name] = pa.chunked_array([_one_line(texts) for texts in columns[name].chunks], _text)
+    return pa.table({"study": keys, **columns})
+
+
+def _one_line(texts: pa.Array) -> pa.Array:
+    """Texts on one line; null where there is no letter."""
+    texts = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, r"\s+", " "))
+    return pc.if_else(pc.match_substring_regex(texts, "[A-Za-z]"), texts, pa.scalar(None, _text))

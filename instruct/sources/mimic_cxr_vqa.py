@@ -6,7 +6,7 @@ Studies, patients and images are MIMIC-CXR's. The question files on GitHub hold 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.errors import DataError
-from instruct.sources.base import Files, Input, Options, Source, Table, column
+from instruct.sources.base import Files, Input, Options, Rows, Source, Table, column
 from instruct.sources.json_stream import iter_items
 from instruct.sources.mimic_keys import numbered_keys
 
@@ -42,20 +42,22 @@ QUESTIONS = Table(
 _TEXTS = ("question", "semantic_type", "content_type", "template", "image_path")
 
 
-def read(files: Files, options: Options) -> dict[str, pa.Table]:
-    """Read the questions.
+def read(files: Files, options: Options) -> dict[str, Rows]:
+    """Read the questions, piece by piece.
 
     Raises:
         DataError: a file is cut off or malformed, a field is missing or of another shape, or an answer is missing.
     """
-    batches = []
+    return {"questions": _questions(files)}
+
+
+def _questions(files: Files) -> Iterator[pa.RecordBatch]:
     for name, split in SPLITS.items():
         (path,) = files[name]
         number = 0
         for records in iter_items(path):
-            batches.append(_batch(records, split, path, files.relative(path), number))
+            yield _batch(records, split, path, files.relative(path), number)
             number += len(records)
-    return {"questions": pa.Table.from_batches(batches, QUESTIONS.schema)}
 
 
 def _batch(records: Sequence[dict[str, Any]], split: str, path: Path, name: str, before: int) -> pa.RecordBatch:

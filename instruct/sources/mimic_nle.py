@@ -7,7 +7,7 @@ taken out here: the number of a sentence depends on the exact version of the sen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.errors import DataError
-from instruct.sources.base import Files, Input, Options, Source, Table, column
+from instruct.sources.base import Files, Input, Options, Rows, Source, Table, column
 from instruct.sources.files import decode_json_lines
 from instruct.sources.mimic_keys import numbered_keys
 
@@ -59,20 +59,22 @@ EXPLANATIONS = Table(
 )
 
 
-def read(files: Files, options: Options) -> dict[str, pa.Table]:
-    """Read the sentences.
+def read(files: Files, options: Options) -> dict[str, Rows]:
+    """Read the sentences, piece by piece.
 
     Raises:
         DataError: a line is no JSON object, lacks a field, or its labels are not of the published form.
     """
-    batches = []
+    return {"explanations": _explanations(files)}
+
+
+def _explanations(files: Files) -> Iterator[pa.RecordBatch]:
     for name, split in SPLITS.items():
         (path,) = files[name]
         numbers, lines = _lines(path)
         for start in range(0, len(lines), _AT_A_TIME):
             piece = slice(start, start + _AT_A_TIME)
-            batches.append(_batch(_Rows(path, numbers[piece], lines[piece]), split, files.relative(path)))
-    return {"explanations": pa.Table.from_batches(batches, EXPLANATIONS.schema)}
+            yield _batch(_Rows(path, numbers[piece], lines[piece]), split, files.relative(path))
 
 
 class _Line(msgspec.Struct, gc=False):

@@ -6,20 +6,22 @@ Layout and statistics: the dataset card ``rajpurkarlab/ReXGradient-160K`` and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, repeat
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import astuple
 from pydantic import Field
 
 from instruct.errors import DataError
-from instruct.sources.base import Files, Input, Options, Source, Table, View, column
+from instruct.sources.base import Files, Input, Options, Rows, Source, Table, View, column
 from instruct.sources.files import origins
 from instruct.sources.json_stream import iter_members
 
@@ -99,29 +101,37 @@ STUDIES_WITH_PRIOR = View(
 )
 
 
-def read(files: Files, options: RexGradientOptions) -> dict[str, pa.Table]:
-    """Read the metadata files into the table ``studies``.
+def read(files: Files, options: RexGradientOptions) -> dict[str, Rows]:
+    """Read the metadata files into the table ``studies``, piece by piece.
 
     Raises:
         DataError: a file is cut off or malformed, a field is missing or of another shape, or two studies share a key.
     """
-    batches: list[pa.RecordBatch] = []
-    seen: set[str] = set()
+    return {"studies": _studies(files, options)}
+
+
+def _studies(files: Files, options: RexGradientOptions) -> Iterator[pa.RecordBatch]:
+    hashes: list[npt.NDArray[np.int64]] = []
+    for path, split, number, members in _pieces(files):
+        try:
+            yield _batch(members, split, files.relative(path), number, options)
+        except _FieldError as error:
+            raise DataError(f"{path}: {error}") from None
+        hashes.append(np.fromiter(map(hash, members), np.int64, len(members)))
+    # Different hashes mean different keys; only where two are equal must the keys be compared.
+    every = np.concatenate(hashes or [np.zeros(0, np.int64)])
+    if len(np.unique(every)) < len(every):
+        _refuse_repeated(files)
+
+
+def _pieces(files: Files) -> Iterator[tuple[Path, str, int, dict[str, _Record]]]:
+    """Some records, by study, with their file, its split, and how many came before them in the file."""
     for name, split in SPLITS.items():
         for path in files[name]:
-            origin = files.relative(path)
             number = 0
             for members in iter_members(path, b'"StudyInstanceUid"', _Record):
-                try:
-                    batches.append(_batch(members, split, origin, number, options))
-                except _FieldError as error:
-                    raise DataError(f"{path}: {error}") from None
+                yield path, split, number, members
                 number += len(members)
-                seen.update(members)
-    table = pa.Table.from_batches(batches, STUDIES.schema)
-    if len(seen) < len(table):
-        raise _repeated(table)
-    return {"studies": table}
 
 
 class _FieldError(ValueError):
@@ -275,13 +285,16 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _repeated(table: pa.Table) -> DataError:
-    counts = pc.value_counts(table["study"].combine_chunks())
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values").slice(0, 3).to_pylist()
-    places: Iterable[str] = chain.from_iterable(
-        table.filter(pc.equal(table["study"], study))["origin"].to_pylist() for study in repeated
-    )
-    return DataError(f"study {', '.join(repeated)} stands more than once: {', '.join(places)}")
+def _refuse_repeated(files: Files) -> None:
+    places: dict[str, list[str]] = {}
+    for path, _, number, members in _pieces(files):
+        for row, study in enumerate(members, number + 1):
+            places.setdefault(study, []).append(f"{files.relative(path)}:{row}")
+    repeated = {study: found for study, found in places.items() if len(found) > 1}
+    if repeated:
+        first = list(repeated)[:3]
+        named = ", ".join(chain.from_iterable(repeated[study] for study in first))
+        raise DataError(f"study {', '.join(first)} stands more than once: {named}")
 
 
 _OBTAIN = (

@@ -1,13 +1,14 @@
-"""Record queries on DuckDB: bound against a reader's schema without data, or run over its tables.
-
-The connection can read nothing but the tables registered in it: external access is off, its configuration locked.
-"""
+"""Record queries on DuckDB: bound against a reader's schema without data, or run over its tables."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import duckdb
 import numpy as np
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 
 from instruct.errors import DataError, SpecError
 from instruct.sources import Source
+from instruct.specs.connection import LIMITS, connect
 from instruct.specs.contract import CONTRACT, CONTRACT_NAMES, VARIANT_HASH
 from instruct.specs.task_spec import SPLITS, TaskEntry
 from instruct.specs.vocabulary import macros
@@ -27,6 +29,9 @@ _SHUFFLED = (
     " struct_pack(hash := stable_hash(id || chr(31) || choice, 'options'), choice := choice))),"
     " lambda entry: entry.choice) AS options"
 )
+
+
+_Given = TypeVar("_Given")
 
 
 class RecordQueries:
@@ -42,6 +47,7 @@ class RecordQueries:
         mentions_change: the recipe's rule for ``mentions_change``.
         corrections: configuration to the records that do not get the split their query gives: columns ``id`` and
             ``split``, where null leaves the record out.
+        spill: folder for what a query cannot keep in a fixed amount of memory; without one it may take what it needs.
     """
 
     def __init__(
@@ -53,24 +59,13 @@ class RecordQueries:
         seed: int = 0,
         mentions_change: str = "substring",
         corrections: Mapping[str, pa.Table] | None = None,
+        spill: Path | None = None,
     ) -> None:
         self._corrections = corrections or {}
-        self._connection = duckdb.connect(":memory:")
         self._columns: dict[str, dict[str, str]] = {}
-        run = self._connection.execute
-        run("SET python_enable_replacements = false")
-        run("SET TimeZone = 'UTC'")
-        for held in (source, *reads):
-            run(f"CREATE SCHEMA {held.name}")
-            for name, table in held.tables.items():
-                rows = table.schema.empty_table() if tables is None else tables[held.name][name]
-                self._connection.register(f"{held.name}__{name}", rows)
-                run(f"CREATE VIEW {held.name}.{name} AS SELECT * FROM main.{held.name}__{name}")
-            for name, view in held.views.items():
-                run(f"CREATE VIEW {held.name}.{name} AS {view.sql}")
-        run("; ".join(f"CREATE MACRO {macro.signature} AS ({macro.body})" for macro in macros(seed, mentions_change)))
-        run("SET enable_external_access = false")
-        run("SET lock_configuration = true")
+        self._connect = partial(connect, (source, *reads), tables, macros(seed, mentions_change), spill)
+        self._limits = iter(LIMITS if spill is not None else (None,))
+        self._connection = self._connect(next(self._limits))
 
     def __enter__(self) -> RecordQueries:
         return self
@@ -149,6 +144,9 @@ class RecordQueries:
             SpecError: the query does not bind or fails.
             DataError: an id, study or image is null, an id stands twice, a split is none of the three.
         """
+        return self._within_limits(entry, lambda: self._batches(entry, fields, batch_rows))
+
+    def _batches(self, entry: TaskEntry, fields: list[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
         columns = self.columns(entry)
         names = [name for name, *_ in CONTRACT if name in columns] + [
             name for name in fields if name not in CONTRACT_NAMES
@@ -159,11 +157,25 @@ class RecordQueries:
             f"SELECT {wanted}, stable_hash(id, 'variant') AS {VARIANT_HASH} FROM {self._corrected(entry)}"
             f" ORDER BY CASE split {order} END NULLS FIRST, id NULLS FIRST"
         )
-        try:
-            reader = self._connection.sql(query).to_arrow_reader(batch_rows)
-            yield from _rebatch(entry, reader, batch_rows)
-        except duckdb.Error as error:
-            raise _explain(entry, error) from None
+        hashes: list[npt.NDArray[np.float64]] = []
+        for batch in _rebatch(entry, self._connection.sql(query).to_arrow_reader(batch_rows), batch_rows):
+            hashes.append(batch.column(VARIANT_HASH).to_numpy().copy())  # a view would hold the whole batch
+            yield batch
+        # Different hashes mean different ids; only where two are equal must the texts be compared.
+        every = np.concatenate(hashes or [np.zeros(0)])
+        if len(np.unique(every)) < len(every):
+            self._check_unique(entry)
+
+    def _check_unique(self, entry: TaskEntry) -> None:
+        twice = self._connection.execute(
+            f"SELECT id FROM {self._corrected(entry)} GROUP BY id HAVING count(*) > 1 ORDER BY id"
+        ).fetchall()
+        if twice:
+            names = ", ".join(name for (name,) in twice[:3])
+            more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
+            raise DataError(
+                f"{_line(entry, 1)}: {entry.name}: ids must be unique; several records have the id {names}{more}"
+            )
 
     def images(self, entry: TaskEntry) -> Iterator[tuple[str, str]]:
         """The images that a task's records refer to, each once: the source that holds it, and its path.
@@ -180,12 +192,30 @@ class RecordQueries:
             f"SELECT DISTINCT * FROM (SELECT {held_by}, unnest(images) AS path FROM (\n{_query(entry)}\n))"
             " WHERE path IS NOT NULL"
         )
-        try:
-            rows = self._connection.execute(query, {"default": entry.namespace})
-            while found := rows.fetchmany(100_000):
-                yield from found
-        except duckdb.Error as error:
-            raise _explain(entry, error) from None
+
+        def rows() -> Iterator[tuple[str, str]]:
+            self.columns(entry)
+            found = self._connection.execute(query, {"default": entry.namespace})
+            while some := found.fetchmany(100_000):
+                yield from some
+
+        yield from self._within_limits(entry, rows)
+
+    def _within_limits(self, entry: TaskEntry, run: Callable[[], Iterator[_Given]]) -> Iterator[_Given]:
+        """What a query gives, always in one order; if the memory does not do, it runs again with more."""
+        done = 0
+        while True:
+            try:
+                for given in islice(run(), done, None):
+                    done += 1
+                    yield given
+                return
+            except (duckdb.Error, OSError) as error:  # an error amid the rows is the system's to Arrow
+                more = next(self._limits, "none") if "Out of Memory" in str(error) else "none"
+                if more == "none":
+                    raise _explain(entry, error) from None
+                self._connection.close()
+                self._connection = self._connect(more)
 
     def _corrected(self, entry: TaskEntry) -> str:
         """A task's query, with the splits that the recipe's corrections give."""
@@ -210,13 +240,9 @@ def _rebatch(entry: TaskEntry, reader: pa.RecordBatchReader, rows: int) -> Itera
     """Cut a stream of records, sorted by split, into batches of one split each; check ids and splits on the way."""
     schema = pa.schema([(field.name, _CONTRACT_TYPES.get(field.name, _plain(field.type))) for field in reader.schema])
     held = schema.empty_table()
-    ids: list[pa.ChunkedArray] = []
-    hashes: list[npt.NDArray[np.float64]] = []
     for batch in reader:
         table = pa.Table.from_batches([batch]).cast(schema)
         _check(entry, table)
-        ids.append(table["id"])
-        hashes.append(table[VARIANT_HASH].to_numpy())
         start = 0
         for split in SPLITS:
             length = pc.sum(pc.equal(table["split"], split)).as_py() or 0
@@ -232,10 +258,6 @@ def _rebatch(entry: TaskEntry, reader: pa.RecordBatchReader, rows: int) -> Itera
                 held = held.slice(rows)
     if len(held):
         yield _one_batch(held)
-    # Different hashes mean different ids; only where two are equal must the texts be compared.
-    every = np.concatenate(hashes) if hashes else np.zeros(0)
-    if len(np.unique(every)) < len(every):
-        _check_unique(entry, ids)
 
 
 _CONTRACT_TYPES = {name: kind for name, _, kind, *_ in CONTRACT}
@@ -285,18 +307,6 @@ def _check_list(entry: TaskEntry, table: pa.Table, name: str) -> None:
             )
 
 
-def _check_unique(entry: TaskEntry, ids: list[pa.ChunkedArray]) -> None:
-    every = pa.chunked_array([chunk for part in ids for chunk in part.chunks], pa.string())
-    if pc.count_distinct(every).as_py() == len(every):
-        return
-    counts = pc.value_counts(every)
-    twice = sorted(counts.filter(pc.greater(counts.field("counts"), 1)).field("values").to_pylist())
-    more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
-    raise DataError(
-        f"{_line(entry, 1)}: {entry.name}: ids must be unique; several records have the id {', '.join(twice[:3])}{more}"
-    )
-
-
 def _query(entry: TaskEntry) -> str:
     return entry.task.records.rstrip().rstrip(";")
 
@@ -308,7 +318,7 @@ def _line(entry: TaskEntry, line: int) -> str:
     return f"{path}:{int(row) + below}:{column if not below else 1}"
 
 
-def _explain(entry: TaskEntry, error: duckdb.Error, wrapped: bool = True) -> SpecError:
+def _explain(entry: TaskEntry, error: duckdb.Error | OSError, wrapped: bool = True) -> SpecError:
     text = str(error)
     match = re.search(r"^LINE (\d+):", text, re.MULTILINE)
     line = max(1, int(match[1]) - wrapped) if match else 1
