@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 import instruct
 from instruct.audit.overlaps import KeyIndex
 from instruct.audit.shards import groups_of
@@ -29,6 +27,7 @@ from instruct.build.selection import Selection, select
 from instruct.build.share import LackingShardsError, Share
 from instruct.build.tell import Listener, Tell, telling
 from instruct.errors import DataError
+from instruct.memory import give_back
 from instruct.reasons import EXPLANATIONS, Reason
 from instruct.sources import get_source
 from instruct.specs.recipe import Recipe
@@ -147,7 +146,7 @@ def _run(
     bad = {task.entry.config: list(_bad(task, results)) for task in planned}
     _refuse_too_many(selection.recipe, planned, bad)
     tell("publish")
-    pa.default_memory_pool().release_unused()  # what planning held
+    give_back()
     configs: dict[str, Shards] = {
         task.entry.config: {
             str(split): [results[item.job.key] for item in task.jobs if item.job.split == split]

@@ -119,7 +119,7 @@ def _settle_images(
     if recipe.images.missing == "keep":
         absent = faults == _CODES[Reason.MISSING_IMAGE]
         if absent.any():
-            missing.append(paths if absent.all() else paths.filter(pa.array(absent)))
+            missing.append(pc.unique(paths.filter(pa.array(absent))))  # a slice would hold the whole batch
             faults[absent] = 0
     shown = faults == 0
     before = np.bincount(rows, minlength=len(records))

@@ -14,6 +14,7 @@ import pyarrow as pa
 from instruct.build.batches import appending
 from instruct.build.selection import Selection, reader_options
 from instruct.digest import digest_file
+from instruct.memory import give_back
 from instruct.sources import Files, Options, Rows, get_source
 from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import TaskSpec
@@ -65,7 +66,8 @@ class SourceTables:
                     stop.set()
                     raise
                 inputs = digests.result()
-            pa.default_memory_pool().release_unused()  # Arrow keeps what reading needed
+            if self._several:
+                give_back()
             self._read[name] = tables, inputs
         return self._read[name]
 
@@ -80,7 +82,6 @@ class SourceTables:
             DataError: a file is missing or malformed.
         """
         recipe = self._selection.recipe
-        self._scratch.mkdir(parents=True, exist_ok=True)
         names = (spec.source, *spec.reads)
         return RecordQueries(
             get_source(spec.source),
@@ -89,7 +90,7 @@ class SourceTables:
             seed=recipe.seed,
             mentions_change=recipe.mentions_change,
             corrections=corrections,
-            spill=self._scratch / "spilled" if self._several else None,
+            keep=partial(self._keep, spec.source) if self._several else None,
         )
 
     def keep_only(self, names: set[str]) -> None:

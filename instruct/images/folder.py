@@ -55,6 +55,10 @@ class ImageFolder:
         self._known.update(zip(fresh, looked, strict=True))
         return list(map(self._known.__getitem__, paths))
 
+    def forget(self) -> None:
+        """Forget what was found: it is looked for again when it is asked for again."""
+        self._known = {}
+
     def all_missing(self, paths: pa.StringArray) -> bool:
         """Whether the folder is not there and no path can lead outside of it: a quick look at many paths at once."""
         if self._present:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from itertools import islice
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TypeVar
 
 import duckdb
 import numpy as np
@@ -17,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.errors import DataError, SpecError
-from instruct.sources import Source
-from instruct.specs.connection import LIMITS, connect
+from instruct.sources import Keep, Source
+from instruct.specs.connection import connect
 from instruct.specs.contract import CONTRACT, CONTRACT_NAMES, VARIANT_HASH
+from instruct.specs.ordering import ORDER, cut, put_in_order
 from instruct.specs.task_spec import SPLITS, TaskEntry
 from instruct.specs.vocabulary import macros
 
@@ -29,9 +26,6 @@ _SHUFFLED = (
     " struct_pack(hash := stable_hash(id || chr(31) || choice, 'options'), choice := choice))),"
     " lambda entry: entry.choice) AS options"
 )
-
-
-_Given = TypeVar("_Given")
 
 
 class RecordQueries:
@@ -47,7 +41,7 @@ class RecordQueries:
         mentions_change: the recipe's rule for ``mentions_change``.
         corrections: configuration to the records that do not get the split their query gives: columns ``id`` and
             ``split``, where null leaves the record out.
-        spill: folder for what a query cannot keep in a fixed amount of memory; without one it may take what it needs.
+        keep: where the records of a task wait until they are put in order; default: in memory.
     """
 
     def __init__(
@@ -59,13 +53,12 @@ class RecordQueries:
         seed: int = 0,
         mentions_change: str = "substring",
         corrections: Mapping[str, pa.Table] | None = None,
-        spill: Path | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self._corrections = corrections or {}
         self._columns: dict[str, dict[str, str]] = {}
-        self._connect = partial(connect, (source, *reads), tables, macros(seed, mentions_change), spill)
-        self._limits = iter(LIMITS if spill is not None else (None,))
-        self._connection = self._connect(next(self._limits))
+        self._keep = keep
+        self._connection = connect((source, *reads), tables, macros(seed, mentions_change))
 
     def __enter__(self) -> RecordQueries:
         return self
@@ -144,23 +137,30 @@ class RecordQueries:
             SpecError: the query does not bind or fails.
             DataError: an id, study or image is null, an id stands twice, a split is none of the three.
         """
-        return self._within_limits(entry, lambda: self._batches(entry, fields, batch_rows))
-
-    def _batches(self, entry: TaskEntry, fields: list[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
         columns = self.columns(entry)
         names = [name for name, *_ in CONTRACT if name in columns] + [
             name for name in fields if name not in CONTRACT_NAMES
         ]
-        order = " ".join(f"WHEN '{split}' THEN {number}" for number, split in enumerate(SPLITS))
         wanted = ", ".join(_SHUFFLED if name == "options" else f'"{name}"' for name in names)
-        query = (
-            f"SELECT {wanted}, stable_hash(id, 'variant') AS {VARIANT_HASH} FROM {self._corrected(entry)}"
-            f" ORDER BY CASE split {order} END NULLS FIRST, id NULLS FIRST"
-        )
+        query = f"SELECT {wanted}, stable_hash(id, 'variant') AS {VARIANT_HASH} FROM {self._corrected(entry)}"
+        if self._keep is None:  # in memory DuckDB sorts faster
+            query += f" ORDER BY {ORDER}"
         hashes: list[npt.NDArray[np.float64]] = []
-        for batch in _rebatch(entry, self._connection.sql(query).to_arrow_reader(batch_rows), batch_rows):
-            hashes.append(batch.column(VARIANT_HASH).to_numpy().copy())  # a view would hold the whole batch
-            yield batch
+        try:
+            reader = self._connection.sql(query).to_arrow_reader(batch_rows)
+            schema = pa.schema(
+                [(field.name, _CONTRACT_TYPES.get(field.name, _plain(field.type))) for field in reader.schema]
+            )
+            rows = _checked(entry, reader, schema)
+            if self._keep is None:
+                batches = cut(rows, batch_rows)
+            else:
+                batches = put_in_order(self._keep("records", schema, rows), batch_rows)
+            for batch in batches:
+                hashes.append(batch.column(VARIANT_HASH).to_numpy().copy())  # a view would hold the whole batch
+                yield batch
+        except (duckdb.Error, OSError) as error:  # one amid the rows is an OSError to Arrow
+            raise _explain(entry, error) from None
         # Different hashes mean different ids; only where two are equal must the texts be compared.
         every = np.concatenate(hashes or [np.zeros(0)])
         if len(np.unique(every)) < len(every):
@@ -193,29 +193,12 @@ class RecordQueries:
             " WHERE path IS NOT NULL"
         )
 
-        def rows() -> Iterator[tuple[str, str]]:
-            self.columns(entry)
-            found = self._connection.execute(query, {"default": entry.namespace})
-            while some := found.fetchmany(100_000):
-                yield from some
-
-        yield from self._within_limits(entry, rows)
-
-    def _within_limits(self, entry: TaskEntry, run: Callable[[], Iterator[_Given]]) -> Iterator[_Given]:
-        """What a query gives, always in one order; if the memory does not do, it runs again with more."""
-        done = 0
-        while True:
-            try:
-                for given in islice(run(), done, None):
-                    done += 1
-                    yield given
-                return
-            except (duckdb.Error, OSError) as error:  # an error amid the rows is the system's to Arrow
-                more = next(self._limits, "none") if "Out of Memory" in str(error) else "none"
-                if more == "none":
-                    raise _explain(entry, error) from None
-                self._connection.close()
-                self._connection = self._connect(more)
+        try:
+            rows = self._connection.execute(query, {"default": entry.namespace})
+            while found := rows.fetchmany(100_000):
+                yield from found
+        except duckdb.Error as error:
+            raise _explain(entry, error) from None
 
     def _corrected(self, entry: TaskEntry) -> str:
         """A task's query, with the splits that the recipe's corrections give."""
@@ -236,28 +219,11 @@ class RecordQueries:
             raise _explain(entry, error, wrapped=False) from None
 
 
-def _rebatch(entry: TaskEntry, reader: pa.RecordBatchReader, rows: int) -> Iterator[pa.RecordBatch]:
-    """Cut a stream of records, sorted by split, into batches of one split each; check ids and splits on the way."""
-    schema = pa.schema([(field.name, _CONTRACT_TYPES.get(field.name, _plain(field.type))) for field in reader.schema])
-    held = schema.empty_table()
+def _checked(entry: TaskEntry, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for batch in reader:
         table = pa.Table.from_batches([batch]).cast(schema)
         _check(entry, table)
-        start = 0
-        for split in SPLITS:
-            length = pc.sum(pc.equal(table["split"], split)).as_py() or 0
-            if not length:
-                continue
-            if len(held) and held["split"][0].as_py() != split:
-                yield _one_batch(held)
-                held = held.slice(len(held))
-            held = pa.concat_tables([held, table.slice(start, length)])
-            start += length
-            while len(held) >= rows:
-                yield _one_batch(held.slice(0, rows))
-                held = held.slice(rows)
-    if len(held):
-        yield _one_batch(held)
+        yield from table.to_batches()
 
 
 _CONTRACT_TYPES = {name: kind for name, _, kind, *_ in CONTRACT}
@@ -272,10 +238,6 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_struct(kind):
         return pa.struct([pa.field(field.name, _plain(field.type)) for field in kind])
     return kind
-
-
-def _one_batch(table: pa.Table) -> pa.RecordBatch:
-    return table.combine_chunks().to_batches()[0]
 
 
 def _check(entry: TaskEntry, table: pa.Table) -> None:
