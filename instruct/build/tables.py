@@ -90,6 +90,7 @@ class SourceTables:
             seed=recipe.seed,
             mentions_change=recipe.mentions_change,
             corrections=corrections,
+            spill=self._scratch / "spilled" if self._several else None,
             keep=partial(self._keep, spec.source) if self._several else None,
         )
 
@@ -112,7 +113,8 @@ class SourceTables:
                     return pa.Table.from_batches(first, schema)
                 first.append(batch)
                 size += batch.nbytes
-        return _mapped(self._scratch / f"{source}.{name}.arrow", chain(first, batches))
+        held = (first.pop(0) for _ in range(len(first)))  # forgotten once written
+        return _mapped(self._scratch / f"{source}.{name}.arrow", chain(held, batches))
 
 
 def _mapped(file: Path, batches: Iterable[pa.RecordBatch]) -> pa.Table:

@@ -6,6 +6,7 @@ it is absent, that of 2024: one row per image, ids first, then one column per cl
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from instruct.sources.base import Files, Input, Options, Source, Table, column
+from instruct.sources.base import Files, Input, Options, Rows, Source, Table, column
 from instruct.sources.files import csv_columns, origins, read_csv
 from instruct.sources.mimic_cxr_images import refuse, refuse_repeated
 from instruct.sources.mimic_keys import numbered_keys
@@ -25,6 +26,7 @@ NEW_CLASSES = (
 # Columns that say which image a row is about; every column after the last of them is a class.
 _IDS = ("dicom_id", "subject_id", "study_id", "ViewPosition", "ViewCodeSequence_CodeMeaning", "fpath", "path", "split")
 
+_AT_A_TIME = 20_000
 _text = pa.string()
 IMAGES = Table(
     "One row per row of the table, in its order: an image of MIMIC-CXR.",
@@ -42,7 +44,7 @@ IMAGES = Table(
 )
 
 
-def read(files: Files, options: Options) -> dict[str, pa.Table]:
+def read(files: Files, options: Options) -> dict[str, Rows]:
     """Read the train table.
 
     Raises:
@@ -64,19 +66,26 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     places = np.nonzero(labels)[1]
     offsets = np.append(0, np.cumsum(labels.sum(axis=1)))
     names = pa.array(classes, _text)
-    every = pa.ListArray.from_arrays(pa.array([0, len(classes)], pa.int32()), names)
     table = pa.table(
         {
             "row": pa.array(np.arange(1, len(found) + 1), pa.int32()),
             "dicom_id": dicom,
             "study": _studies(path, found["study_id"].combine_chunks()),
             "patient": numbered_keys(_whole(found["subject_id"].combine_chunks()), "p", path, "subject_id", 2),
-            "classes": every.take(pa.array(np.zeros(len(found), np.int64))),
             "labels": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), names.take(pa.array(places))),
             "origin": origins(files.relative(path), len(found)),
         },
     )
-    return {"images": table.cast(IMAGES.schema)}
+    return {"images": _with_classes(table, names)}
+
+
+def _with_classes(images: pa.Table, names: pa.Array) -> Iterator[pa.RecordBatch]:
+    """The images, each with the names of all classes, piece by piece: these are most of the table."""
+    every = pa.ListArray.from_arrays(pa.array([0, len(names)], pa.int32()), names)
+    for start in range(0, len(images), _AT_A_TIME):
+        piece = images.slice(start, _AT_A_TIME)
+        piece = piece.append_column("classes", every.take(pa.array(np.zeros(len(piece), np.int64))))
+        yield from piece.select(IMAGES.schema.names).cast(IMAGES.schema).to_batches()
 
 
 def _not_a_value(name: str, given: pa.ChunkedArray, row: int) -> str:

@@ -20,7 +20,17 @@ from pydantic import Field
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Rows, Source, Table, View, column
 from instruct.sources.files import read_csv
-from instruct.sources.mimic_cxr_images import IMAGES, SPLITS, read_images, refuse, refuse_repeated, runs
+from instruct.sources.mimic_cxr_images import (
+    IMAGES,
+    SPLITS,
+    origins_of,
+    paths_of,
+    read_images,
+    refuse,
+    refuse_repeated,
+    runs,
+    with_paths,
+)
 from instruct.sources.mimic_cxr_reports import OBTAIN_REPORTS, OBTAIN_SECTIONED, SECTIONS, read_sections
 from instruct.sources.mimic_keys import numbered_keys
 
@@ -92,50 +102,66 @@ def read(files: Files, options: MimicCxrOptions) -> dict[str, Rows]:
     images = read_images(files)
     sections = read_sections(files, options.sections)
     starts, lengths = runs(images["study"])
-    studies = images.select(["study", "patient", "split", "origin"]).take(pa.array(starts))
-    _check(files, images, studies, starts, lengths)
-    date, time = _earliest(images, starts, lengths)
-    offsets = pa.array(np.append(starts, len(images)), pa.int32())
-    columns: dict[str, Any] = {
-        "date": date,
-        "time": time,
-        "images": pa.ListArray.from_arrays(offsets, images["image"].combine_chunks()),
-        "frontal_image": _first_of(images, starts, _FRONTAL),
-        "lateral_image": _first_of(images, starts, _LATERAL),
+    _check(files, images, starts, lengths)
+    name = files.relative(files["metadata"][0])
+    labels = _labels(files["chexpert"][0])
+    return {
+        "images": with_paths(images, name),
+        "studies": _studies(images, name, starts, lengths, sections, *labels),
     }
-    for name, values in columns.items():
-        studies = studies.append_column(name, values)
-    return {"images": images, "studies": _with_texts(studies, sections, *_labels(files["chexpert"][0]))}
 
 
-def _with_texts(
-    studies: pa.Table, sections: list[pa.Table], labelled: pa.Array, labels: pa.Table
+def _studies(
+    images: pa.Table,
+    name: str,
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    sections: list[pa.Table],
+    labelled: pa.Array,
+    labels: pa.Table,
 ) -> Iterator[pa.RecordBatch]:
-    """The studies with their labels and sections, piece by piece: these are most of the table."""
+    """The studies piece by piece: the names of their labels, their texts and paths are most of the table."""
+    earliest = _earliest(images, starts, lengths)
+    views = {"frontal_image": _first_of(images, starts, _FRONTAL), "lateral_image": _first_of(images, starts, _LATERAL)}
+    ends = np.append(starts, len(images))
     missing = pa.scalar(None, _text)
-    for start in range(0, len(studies), _AT_A_TIME):
-        piece = studies.slice(start, _AT_A_TIME)
-        names = piece["study"].combine_chunks()
-        columns = dict(zip(piece.column_names, piece.columns, strict=True))
-        columns["labels"] = _label_lists(labels, pc.index_in(names, labelled))
-        columns |= {name: pa.repeat(missing, len(piece)) for name in SECTIONS}
+    for start in range(0, len(starts), _AT_A_TIME):
+        piece = slice(start, start + _AT_A_TIME)
+        offsets = ends[start : start + _AT_A_TIME + 1]
+        shown = images.slice(offsets[0], offsets[-1] - offsets[0])
+        first = images.take(pa.array(starts[piece]))
+        times = images.take(pa.array(earliest[piece]))
+        names = first["study"].combine_chunks()
+        columns: dict[str, Any] = {
+            "study": names,
+            "patient": first["patient"],
+            "split": first["split"],
+            "date": times["date"],
+            "time": times["time"],
+            "images": pa.ListArray.from_arrays(pa.array(offsets - offsets[0], pa.int32()), paths_of(shown)),
+            **{view: paths_of(images.take(rows[piece])) for view, rows in views.items()},
+            "labels": _label_lists(labels, pc.index_in(names, labelled)),
+            **{section: pa.repeat(missing, len(names)) for section in SECTIONS},
+            "origin": origins_of(first, name),
+        }
         for table in sections:
             rows = pc.index_in(names, table["study"])
-            columns |= {name: table[name].take(rows) for name in table.column_names[1:]}
-        yield from pa.table(columns).select(STUDIES.schema.names).cast(STUDIES.schema).to_batches()
+            columns |= {section: table[section].take(rows) for section in table.column_names[1:]}
+        yield from pa.table([columns[field.name] for field in STUDIES.schema], schema=STUDIES.schema).to_batches()
 
 
-def _check(
-    files: Files, images: pa.Table, studies: pa.Table, starts: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> None:
+def _check(files: Files, images: pa.Table, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
     """Hold each study to one patient and one split."""
-    if pc.count_distinct(studies["study"]).as_py() != len(studies):
-        counts = pc.value_counts(studies["study"].combine_chunks())
+    first = pa.array(starts)
+    studies = images["study"].take(first)
+    if pc.count_distinct(studies).as_py() != len(studies):
+        counts = pc.value_counts(studies)
         study = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0].as_py()
-        places = studies.filter(pc.equal(studies["study"], study))
+        places = images.take(first.filter(pc.equal(studies, study).combine_chunks()))
+        named = ", ".join(origins_of(places, files.relative(files["metadata"][0])).to_pylist())
         raise DataError(
             f"{files.root}: study {study} has several patients, {', '.join(places['patient'].to_pylist())}"
-            f" ({', '.join(places['origin'].to_pylist())}); expected one"
+            f" ({named}); expected one"
         )
     split = np.asarray(pc.index_in(images["split"], pa.array(list(SPLITS.values()))))
     mixed = np.flatnonzero(split != np.repeat(split[starts], lengths))
@@ -144,23 +170,20 @@ def _check(
         raise DataError(f"{files['split'][0]}: study {study} has images in several splits; expected one")
 
 
-def _earliest(
-    images: pa.Table, starts: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """Date and time of each study's earliest image; images without a date come last."""
+def _earliest(images: pa.Table, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Row of each study's earliest image; images without a date come last."""
     day = pc.fill_null(images["date"].cast(pa.int32()), 2**30).to_numpy().astype(np.float64)
     moment = day * 86_400 + pc.fill_null(images["time"], 86_400).to_numpy()
     study = np.repeat(np.arange(len(starts)), lengths)
-    rows = pa.array(np.lexsort((moment, study))[starts])
-    return images["date"].take(rows), images["time"].take(rows)
+    return np.lexsort((moment, study))[starts]
 
 
 def _first_of(images: pa.Table, starts: NDArray[np.int64], views: tuple[str, ...]) -> pa.Array:
-    """The first image of each study that is one of some views."""
+    """Row of the first image of each study that is one of some views; null where there is none."""
     rows = np.arange(len(images))
     fits = np.asarray(pc.fill_null(pc.is_in(images["view"], pa.array(views)), False))
     first = np.minimum.reduceat(np.where(fits, rows, len(images)), starts) if len(starts) else rows
-    return images["image"].combine_chunks().take(pa.array(first, mask=first == len(images)))
+    return pa.array(first, mask=first == len(images))
 
 
 def _not_a_value(label: str, given: pa.ChunkedArray, row: int) -> str:
@@ -176,14 +199,15 @@ def _labels(path: Path) -> tuple[pa.Array, pa.Table]:
         refuse(path, wrong, partial(_not_a_value, label, given))
     keys = numbered_keys(found["study_id"], "s", path, "study_id", 2)
     refuse_repeated(path, keys, "study")
-    return keys, found.select(list(LABELS))
+    small = pa.schema([(label, pa.int8()) for label in LABELS])
+    return keys, found.select(list(LABELS)).cast(small).combine_chunks()
 
 
 def _label_lists(labels: pa.Table, rows: pa.Array) -> pa.Array:
     """Some rows of the label table as lists; null where the row is null."""
     labelled = np.asarray(pc.is_valid(rows))
     taken = labels.take(rows.drop_null())
-    values = np.stack([taken[label].to_numpy() for label in LABELS], axis=1).reshape(-1)
+    values = np.stack([taken[label].to_numpy() for label in LABELS], axis=1, dtype=np.float64).reshape(-1)
     names = pa.array(LABELS * len(taken), _text)
     entries = pa.StructArray.from_arrays([names, pa.array(values, pa.float64(), from_pandas=True)], fields=list(_LABEL))
     offsets = np.append(0, np.cumsum(labelled * len(LABELS)))

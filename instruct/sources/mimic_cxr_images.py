@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Table, column
-from instruct.sources.files import origins, read_csv
+from instruct.sources.files import read_csv
 from instruct.sources.mimic_keys import image_paths, numbered_keys
 
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
@@ -21,6 +21,8 @@ VIEWS = (
     "PA", "AP", "LATERAL", "LL", "AP AXIAL", "AP LLD", "AP RLD", "PA RLD", "PA LLD", "LAO", "RAO", "LPO",
     "XTABLE LATERAL", "SWIMMERS",
 )  # fmt: skip
+
+_AT_A_TIME = 20_000
 
 _text = pa.string()
 IMAGES = Table(
@@ -53,6 +55,10 @@ IMAGES = Table(
 def read_images(files: Files) -> pa.Table:
     """Read metadata and split.
 
+    Returns:
+        The columns of :data:`IMAGES` but the longest, ``image`` and ``origin``, which :func:`with_paths` adds; and
+        ``row``, the number of the row in the metadata file.
+
     Raises:
         DataError: a file is malformed, an id or time is none, an image stands twice or has no split.
     """
@@ -79,7 +85,6 @@ def read_images(files: Files) -> pa.Table:
     rank = pc.fill_null(pc.index_in(view, pa.array(VIEWS)), len(VIEWS))
     table = pa.table(
         {
-            "image": image_paths(patient, study, dicom),
             "dicom_id": dicom,
             "study": study,
             "patient": patient,
@@ -90,15 +95,38 @@ def read_images(files: Files) -> pa.Table:
             "time": _seconds(path, found["StudyTime"]),
             "height": found["Rows"],
             "width": found["Columns"],
-            "origin": origins(files.relative(path), len(found)),
+            "row": pa.array(np.arange(1, len(found) + 1), pa.int32()),
         }
     )
+    del found
     order = pc.sort_indices(table, [(name, "ascending") for name in ("patient", "study", "view_rank", "dicom_id")])
     table = table.take(order)
     starts, lengths = runs(table["study"])
     position = np.arange(1, len(table) + 1) - np.repeat(starts, lengths)
-    table = table.append_column("position", pa.array(position, pa.int32()))
-    return table.select(IMAGES.schema.names).cast(IMAGES.schema)
+    return table.append_column("position", pa.array(position, pa.int32()))
+
+
+def with_paths(images: pa.Table, name: str) -> Iterator[pa.RecordBatch]:
+    """The rows of :data:`IMAGES`, piece by piece.
+
+    Args:
+        images: what :func:`read_images` gives.
+        name: the metadata file, below the source's root.
+    """
+    for start in range(0, len(images), _AT_A_TIME):
+        piece = images.slice(start, _AT_A_TIME).combine_chunks()
+        piece = piece.append_column("image", paths_of(piece)).append_column("origin", origins_of(piece, name))
+        yield from piece.select(IMAGES.schema.names).cast(IMAGES.schema).to_batches()
+
+
+def paths_of(images: pa.Table) -> pa.Array:
+    """The paths of some images."""
+    return image_paths(*(images[name].combine_chunks() for name in ("patient", "study", "dicom_id")))
+
+
+def origins_of(images: pa.Table, name: str) -> pa.Array:
+    """Provenance of some images: metadata file and row."""
+    return pc.binary_replace_slice(images["row"].combine_chunks().cast(_text), 0, 0, f"{name}:")
 
 
 def refuse(path: Path, wrong: Any, message: Callable[[int], str]) -> None:

@@ -183,7 +183,7 @@ def _reported(files: Files, names: list[str]) -> pa.Table:
     while piece := list(islice(found, _AT_A_TIME)):  # Arrow holds texts in a fraction of the memory
         columns = [[study for study, _ in piece], *([sections.get(name) for _, sections in piece] for name in names)]
         batches.append(pa.record_batch([pa.array(column, _text) for column in columns], schema=schema))
-    table = pa.Table.from_batches(batches, schema)
+    table = _one_chunk([*batches, pa.RecordBatch.from_pylist([], schema)])
     if pc.count_distinct(table["study"]).as_py() < len(table):
         last = {study: row for row, study in enumerate(table["study"].to_pylist())}
         table = table.take(pa.array(last.values(), pa.int64()))
@@ -192,17 +192,29 @@ def _reported(files: Files, names: list[str]) -> pa.Table:
 
 def _sectioned(path: Path, names: list[str]) -> pa.Table:
     """Sections of the owners' script."""
-    found = read_csv(path, {"study": _text, **dict.fromkeys(names, _text)})
-    keys = pc.replace_substring_regex(found["study"], pattern="^s?", replacement="s")
-    if pc.count_distinct(keys).as_py() != len(keys):
-        counts = pc.value_counts(keys)
+    batches = read_csv(path, {"study": _text, **dict.fromkeys(names, _text)}).to_batches()
+    # What was read is forgotten piece by piece: it takes as much memory as what is made of it.
+    table = _one_chunk([_cleaned(batches.pop(0)) for _ in range(len(batches))])
+    if pc.count_distinct(table["study"]).as_py() != len(table):
+        counts = pc.value_counts(table["study"])
         study = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
         raise DataError(f"{path}: study {study} stands twice; expected one row for each study")
-    columns = {name: found[name] for name in names}
-    del found
-    for name in names:  # column by column, and piece by piece: the texts as they were take as much memory
-        columns[name] = pa.chunked_array([_one_line(texts) for texts in columns[name].chunks], _text)
-    return pa.table({"study": keys, **columns})
+    return table
+
+
+def _one_chunk(batches: list[pa.RecordBatch]) -> pa.Table:
+    """A table from which rows are taken fast, made column by column."""
+    table = pa.Table.from_batches(batches)
+    batches.clear()
+    for place, name in enumerate(table.column_names):
+        table = table.set_column(place, name, table[name].combine_chunks())
+    return table
+
+
+def _cleaned(batch: pa.RecordBatch) -> pa.RecordBatch:
+    study, *texts = batch.columns
+    study = pc.replace_substring_regex(study, pattern="^s?", replacement="s")
+    return pa.record_batch([study, *map(_one_line, texts)], schema=batch.schema)
 
 
 def _one_line(texts: pa.Array) -> pa.Array:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 
 import duckdb
@@ -14,12 +16,14 @@ import pyarrow.compute as pc
 
 from instruct.errors import DataError, SpecError
 from instruct.sources import Keep, Source
-from instruct.specs.connection import connect
+from instruct.specs.connection import BOUNDS, connect
 from instruct.specs.contract import CONTRACT, CONTRACT_NAMES, VARIANT_HASH
 from instruct.specs.ordering import ORDER, cut, put_in_order
 from instruct.specs.task_spec import SPLITS, TaskEntry
 from instruct.specs.vocabulary import macros
 
+# Rows that are made Python objects at a time.
+_BATCH_ROWS = 100_000
 # Choices in an order that depends on the record and the choice alone.
 _SHUFFLED = (
     "list_transform(list_sort(list_transform(options, lambda choice:"
@@ -41,7 +45,8 @@ class RecordQueries:
         mentions_change: the recipe's rule for ``mentions_change``.
         corrections: configuration to the records that do not get the split their query gives: columns ``id`` and
             ``split``, where null leaves the record out.
-        keep: where the records of a task wait until they are put in order; default: in memory.
+        spill: folder for what queries cannot hold in a bounded memory; without it they take what they need.
+        keep: where the records of a task wait to be put in order; without it DuckDB sorts them in memory.
     """
 
     def __init__(
@@ -53,12 +58,15 @@ class RecordQueries:
         seed: int = 0,
         mentions_change: str = "substring",
         corrections: Mapping[str, pa.Table] | None = None,
+        spill: Path | None = None,
         keep: Keep | None = None,
     ) -> None:
         self._corrections = corrections or {}
         self._columns: dict[str, dict[str, str]] = {}
         self._keep = keep
-        self._connection = connect((source, *reads), tables, macros(seed, mentions_change))
+        self._bounds = list(BOUNDS) if spill is not None else [None]
+        self._connect = partial(connect, (source, *reads), tables, macros(seed, mentions_change), spill)
+        self._connection = self._connect(self._bounds.pop(0))
 
     def __enter__(self) -> RecordQueries:
         return self
@@ -137,34 +145,44 @@ class RecordQueries:
             SpecError: the query does not bind or fails.
             DataError: an id, study or image is null, an id stands twice, a split is none of the three.
         """
+        hashes: list[npt.NDArray[np.float64]] = []
+        for batch in self._run(entry, fields, batch_rows):
+            hashes.append(batch.column(VARIANT_HASH).to_numpy().copy())  # a view would hold the whole batch
+            yield batch
+        # Different hashes mean different ids; only where two are equal must the texts be compared.
+        every = np.concatenate(hashes or [np.zeros(0)])
+        if len(np.unique(every)) < len(every):
+            self._check_unique(entry)
+
+    def _run(self, entry: TaskEntry, fields: list[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
         columns = self.columns(entry)
         names = [name for name, *_ in CONTRACT if name in columns] + [
             name for name in fields if name not in CONTRACT_NAMES
         ]
         wanted = ", ".join(_SHUFFLED if name == "options" else f'"{name}"' for name in names)
         query = f"SELECT {wanted}, stable_hash(id, 'variant') AS {VARIANT_HASH} FROM {self._corrected(entry)}"
-        if self._keep is None:  # in memory DuckDB sorts faster
-            query += f" ORDER BY {ORDER}"
-        hashes: list[npt.NDArray[np.float64]] = []
-        try:
-            reader = self._connection.sql(query).to_arrow_reader(batch_rows)
-            schema = pa.schema(
-                [(field.name, _CONTRACT_TYPES.get(field.name, _plain(field.type))) for field in reader.schema]
-            )
-            rows = _checked(entry, reader, schema)
-            if self._keep is None:
-                batches = cut(rows, batch_rows)
-            else:
-                batches = put_in_order(self._keep("records", schema, rows), batch_rows)
-            for batch in batches:
-                hashes.append(batch.column(VARIANT_HASH).to_numpy().copy())  # a view would hold the whole batch
-                yield batch
+        if self._keep is not None:
+            keep = partial(self._keep, "records")
+            records = self._bounded(entry, lambda: keep(*_checked(entry, self._connection.sql(query), batch_rows)))
+            yield from put_in_order(records, batch_rows)
+            return
+        try:  # in memory DuckDB sorts faster
+            _, rows = _checked(entry, self._connection.sql(f"{query} ORDER BY {ORDER}"), batch_rows)
+            yield from cut(rows, batch_rows)
         except (duckdb.Error, OSError) as error:  # one amid the rows is an OSError to Arrow
             raise _explain(entry, error) from None
-        # Different hashes mean different ids; only where two are equal must the texts be compared.
-        every = np.concatenate(hashes or [np.zeros(0)])
-        if len(np.unique(every)) < len(every):
-            self._check_unique(entry)
+
+    def _bounded(self, entry: TaskEntry, run: Callable[[], pa.Table]) -> pa.Table:
+        """What a query gives; it runs again within the next bound if its memory does not do."""
+        while True:
+            try:
+                self.columns(entry)
+                return run()
+            except (duckdb.Error, OSError) as error:
+                if not self._bounds or "Out of Memory" not in str(error):
+                    raise _explain(entry, error) from None
+            self._connection.close()
+            self._connection = self._connect(self._bounds.pop(0))
 
     def _check_unique(self, entry: TaskEntry) -> None:
         twice = self._connection.execute(
@@ -192,13 +210,10 @@ class RecordQueries:
             f"SELECT DISTINCT * FROM (SELECT {held_by}, unnest(images) AS path FROM (\n{_query(entry)}\n))"
             " WHERE path IS NOT NULL"
         )
-
-        try:
-            rows = self._connection.execute(query, {"default": entry.namespace})
-            while found := rows.fetchmany(100_000):
-                yield from found
-        except duckdb.Error as error:
-            raise _explain(entry, error) from None
+        named = {"default": entry.namespace}
+        found = self._bounded(entry, lambda: self._connection.sql(query, params=named).to_arrow_table())
+        for batch in found.to_batches(_BATCH_ROWS):
+            yield from zip(*batch.to_pydict().values(), strict=True)
 
     def _corrected(self, entry: TaskEntry) -> str:
         """A task's query, with the splits that the recipe's corrections give."""
@@ -219,11 +234,20 @@ class RecordQueries:
             raise _explain(entry, error, wrapped=False) from None
 
 
-def _checked(entry: TaskEntry, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for batch in reader:
-        table = pa.Table.from_batches([batch]).cast(schema)
-        _check(entry, table)
-        yield from table.to_batches()
+def _checked(
+    entry: TaskEntry, query: duckdb.DuckDBPyRelation, batch_rows: int
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The schema and the rows of a query; the rows are checked as they come."""
+    reader = query.to_arrow_reader(batch_rows)
+    schema = pa.schema([(field.name, _CONTRACT_TYPES.get(field.name, _plain(field.type))) for field in reader.schema])
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            table = pa.Table.from_batches([batch]).cast(schema)
+            _check(entry, table)
+            yield from table.to_batches()
+
+    return schema, rows()
 
 
 _CONTRACT_TYPES = {name: kind for name, _, kind, *_ in CONTRACT}
