@@ -1,23 +1,33 @@
-"""Memory that is free and still held by the process."""
+"""Memory that is free and still held by the process: what to do about it, where the C library lets one do something."""
 
 from __future__ import annotations
 
 import ctypes
-import platform
 from functools import cache
 from typing import Any
 
-import pyarrow as pa
+_M_ARENA_MAX = -8  # of glibc's malloc.h
+
+
+def share_heap() -> None:
+    """Let all threads share one heap: each of several would keep what its threads free. For a process of our own."""
+    if mallopt := _function("mallopt"):
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def give_back() -> None:
     """Give free memory back to the system, after something that needed much for a while; takes milliseconds."""
+    import pyarrow as pa
+
     pa.default_memory_pool().release_unused()
-    if trim := _malloc_trim():
+    if trim := _function("malloc_trim"):
         trim(0)
 
 
 @cache
-def _malloc_trim() -> Any:
-    """The function of glibc; None with another C library."""
-    return ctypes.CDLL(None).malloc_trim if platform.libc_ver()[0] == "glibc" else None
+def _function(name: str) -> Any:
+    """A function of the C library; None where it has none of that name."""
+    try:
+        return getattr(ctypes.CDLL(None), name, None)
+    except (OSError, TypeError):  # Windows
+        return None

@@ -10,6 +10,8 @@ from instruct.build import tables
 from instruct.build.selection import select
 from instruct.digest import digest_file
 from instruct.errors import DataError
+from instruct.sources import json_stream
+from instruct.synth import write
 from tests.build.helpers import write_report
 
 
@@ -27,5 +29,35 @@ def test_a_reader_that_fails_waits_for_no_digests(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(tables, "digest_file", slowly)
     with pytest.raises(DataError, match=r"\.xml:1"):
-        tables.SourceTables(select(load_recipe("openi"), tmp_path)).get("openi")
+        tables.SourceTables(select(load_recipe("openi"), tmp_path), tmp_path / "scratch").get("openi")
     assert len(digested) < 30
+
+
+@pytest.mark.parametrize("small", [0, 200_000])
+def test_tables_of_several_sources_are_the_same_and_leave_nothing_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    monkeypatch.setattr(tables, "_SMALL", small)
+    monkeypatch.setattr(json_stream, "_PIECE", 1 << 16)
+    for name in ("openi", "rexgradient"):
+        write(name, tmp_path / name, studies=200, images=False)
+    recipe = load_recipe("all")
+    together = tables.SourceTables(select(recipe, tmp_path), tmp_path / "scratch")
+    for name in ("openi", "rexgradient"):
+        alone = tables.SourceTables(select(recipe, tmp_path / name), tmp_path / "unused")
+        assert together.get(name) == alone.get(name)
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not (tmp_path / "unused").exists()
+
+
+def test_a_reader_that_fails_amid_its_rows_leaves_nothing_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_SMALL", 0)
+    for name in ("openi", "rexgradient"):
+        write(name, tmp_path / name, studies=200, images=False)
+    (last,) = tmp_path.rglob("test_metadata_view_position.json")
+    last.write_bytes(last.read_bytes()[:-100])
+    with pytest.raises(DataError, match="the file ends in the middle of a record"):
+        tables.SourceTables(select(load_recipe("all"), tmp_path), tmp_path / "scratch").get("rexgradient")
+    assert list((tmp_path / "scratch").iterdir()) == []

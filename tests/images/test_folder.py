@@ -36,6 +36,15 @@ def test_what_is_there_is_there(images):
     assert ImageFolder(images).faults([]) == []
 
 
+def test_what_was_found_is_known_until_it_is_forgotten(images):
+    folder = ImageFolder(images)
+    assert folder.faults(["late.png"]) == [Reason.MISSING_IMAGE]
+    png(images / "late.png")
+    assert folder.faults(["late.png"]) == [Reason.MISSING_IMAGE]
+    folder.forget()
+    assert folder.faults(["late.png"]) == [None]
+
+
 @pytest.mark.parametrize(
     "path",
     [

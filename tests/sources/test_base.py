@@ -86,6 +86,21 @@ def test_a_reader_is_held_to_its_schema(tmp_path):
         toy(lambda files, options: {"studies": wrong}).tables_of(files, Options())
 
 
+def test_rows_may_come_piece_by_piece(tmp_path):
+    good = pa.table({"study": ["a", "b", "c"]}, schema=SCHEMA)
+    files = Files(tmp_path, {})
+    pieces = toy(lambda files, options: {"studies": iter(good.to_batches(2))})
+    assert pieces.tables_of(files, Options()) == {"studies": good}
+
+    def count(name, schema, rows):
+        return pa.table({name: [len(batch) for batch in rows]})
+
+    assert pieces.tables_of(files, Options(), count)["studies"].to_pydict() == {"studies": [2, 1]}
+    wrong = toy(lambda files, options: {"studies": iter(good.rename_columns(["key"]).to_batches())})
+    with pytest.raises(TypeError, match=r"(?s)reader toy: table studies is key: .*declared study: string"):
+        wrong.tables_of(files, Options())
+
+
 @pytest.mark.parametrize("name", source_names())
 def test_every_source_documents_what_it_reads_and_gives(name):
     source = get_source(name)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from instruct.errors import DataError, SpecError
 from instruct.sources import get_source, source_names
+from instruct.specs import connection, records
 from instruct.specs.contract import REGIONS_TYPE
 from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import SPLITS, load_task_specs
@@ -224,6 +225,56 @@ def test_batches_hold_one_split_and_as_many_rows_as_asked(tmp_path_factory, spli
         assert 0 < lengths[-1] <= rows
         assert sum(lengths) == splits.count(split)
     assert list(by_split) == [split for split in SPLITS if split in splits]
+
+
+def kept_apart(name, schema, rows):
+    """Records in batches of three rows, as they may lie on disk."""
+    assert name == "records"
+    return pa.Table.from_batches(pa.Table.from_batches(rows, schema).combine_chunks().to_batches(3), schema)
+
+
+@settings(max_examples=25)
+@given(splits=st.lists(st.sampled_from(SPLITS), max_size=40), rows=st.integers(1, 12))
+def test_records_put_in_order_are_those_that_the_database_sorts(tmp_path_factory, splits, rows):
+    folder = tmp_path_factory.getbasetemp()
+    table = studies(*((f"s{(number * 7) % 41:02d}", split) for number, split in enumerate(splits)))
+    with queries(table) as one, queries(table, spill=folder / "spilled", keep=kept_apart) as other:
+        asked = entry(folder, f"SELECT {CORE}, findings FROM studies")
+        found = [list(held.records(asked, ["findings"], rows)) for held in (one, other)]
+    assert found[0] == found[1]
+
+
+# What a sort needs depends on the machine; a list of all rows in one value can never go to disk.
+GREEDY = f"SELECT {CORE} FROM studies WHERE len((SELECT list(repeat(findings, 40)) FROM studies)) > 0"
+
+
+def test_a_query_that_cannot_do_with_little_memory_gets_more(tmp_path, monkeypatch):
+    made = []
+    connect_as_before = records.connect
+
+    def connect(*given):
+        made.append(given[-1])
+        return connect_as_before(*given)
+
+    monkeypatch.setattr(records, "connect", connect)
+    monkeypatch.setattr(connection, "_MEMORY", "20MB")
+    table = studies(*((f"s{number:06d}", "train") for number in range(100_000)))
+    with queries(table, spill=tmp_path / "spilled", keep=kept_apart) as held:
+        batches = list(held.records(entry(tmp_path, GREEDY), [], 50_000))
+    assert made == list(connection.BOUNDS)
+    assert [batch["id"][0].as_py() for batch in batches] == ["s000000", "s050000"]
+    assert not list((tmp_path / "spilled").iterdir())
+
+
+def test_a_query_that_fails_amid_its_rows_names_its_place(tmp_path):
+    table = studies(*((f"s{number:06d}", "train") for number in range(300_000)))
+    query = f"SELECT {CORE}, CASE WHEN study = 's299999' THEN error('the last row') ELSE '' END AS answer FROM studies"
+    for options in ({}, {"spill": tmp_path / "spilled", "keep": kept_apart}):
+        with (
+            queries(table, **options) as held,
+            pytest.raises(SpecError, match=r"toy\.yaml:9:1: \[Reading\].*the last row"),
+        ):
+            list(held.records(entry(tmp_path, query), ["answer"], 1000))
 
 
 CHOICES = ["PA", "AP", "Lateral", "Oblique", "None of these"]
