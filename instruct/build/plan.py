@@ -156,7 +156,7 @@ def _plan_spec(
             facts = task_facts(entry, sources, template, recipe) | {"moved": corrected.moved.get(entry.config, {})}
             yield _plan_task(entry, template, compiled, facts, recipe, stage, file, output)
     sources.keep_only({held for spec in later for held in (spec.source, *spec.reads)})
-    shown = {held for spec in later for held in (spec.source, spec.namespace, *spec.reads, *spec.upstream)}
+    shown = {held for spec in later for held in (spec.source, spec.namespace, *spec.reads)}
     for name, folder in stage.folders.items():
         if name not in shown:
             folder.forget()

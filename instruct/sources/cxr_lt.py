@@ -26,7 +26,7 @@ NEW_CLASSES = (
 # Columns that say which image a row is about; every column after the last of them is a class.
 _IDS = ("dicom_id", "subject_id", "study_id", "ViewPosition", "ViewCodeSequence_CodeMeaning", "fpath", "path", "split")
 
-_AT_A_TIME = 20_000
+_AT_A_TIME = 5_000
 _text = pa.string()
 IMAGES = Table(
     "One row per row of the table, in its order: an image of MIMIC-CXR.",

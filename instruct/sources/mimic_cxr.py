@@ -39,7 +39,7 @@ LABELS = (
     "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
 )  # fmt: skip
 _FRONTAL = ("PA", "AP", "AP AXIAL", "AP LLD", "AP RLD", "PA RLD", "PA LLD")
-_AT_A_TIME = 20_000
+_AT_A_TIME = 5_000
 _LATERAL = ("LATERAL", "LL", "XTABLE LATERAL", "SWIMMERS")
 
 

@@ -22,7 +22,7 @@ VIEWS = (
     "XTABLE LATERAL", "SWIMMERS",
 )  # fmt: skip
 
-_AT_A_TIME = 20_000
+_AT_A_TIME = 5_000
 
 _text = pa.string()
 IMAGES = Table(

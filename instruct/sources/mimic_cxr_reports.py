@@ -42,7 +42,7 @@ _LETTER = re.compile("[A-Za-z]")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _FILE_NAME = re.compile(r"(?:^|/)s?(\d+)\.txt$")
 
-_AT_A_TIME = 10_000
+_AT_A_TIME = 5_000
 
 _text = pa.string()
 _OTHER = "other"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -13,11 +14,19 @@ import pyarrow as pa
 from instruct.sources import Source
 from instruct.specs.vocabulary import Macro
 
-# What a query may hold, and how much of that its sorts and joins. What does not fit goes to disk.
-_MEMORY, _OPERATORS = "200MB", "32MB"
-# Threads of a query within that memory, one bound after the other: each thread has buffers that cannot go to disk. At
-# last there is no bound.
-BOUNDS = (min(os.cpu_count() or 1, 4), 1, None)
+
+@dataclass(frozen=True)
+class Bound:
+    """What a query may hold in memory, as DuckDB writes it, and the threads that share it; the rest goes to disk."""
+
+    memory: str
+    threads: int
+
+
+# One after the other, until a query can do with one: each thread has buffers that cannot go to disk. The last is none.
+BOUNDS = (Bound("150MB", min(os.cpu_count() or 1, 4)), Bound("200MB", 1), None)
+# How much of its memory a query's sorts and joins may take.
+_OPERATORS = "32MB"
 
 
 def connect(
@@ -25,7 +34,7 @@ def connect(
     tables: Mapping[str, Mapping[str, pa.Table]] | None,
     macros: Iterable[Macro],
     spill: Path | None = None,
-    threads: int | None = None,
+    bound: Bound | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """A connection over the tables of some sources; external access is off, its configuration locked.
 
@@ -33,17 +42,17 @@ def connect(
         sources: the sources; the tables and views of each are a schema.
         tables: source name to its tables; None for empty ones.
         macros: functions that queries may call.
-        spill: folder for what does not fit into the memory.
-        threads: threads that share the bounded memory; None for no bound.
+        spill: folder for what does not fit into the bound.
+        bound: what a query may hold; None for what it needs.
     """
     connection = duckdb.connect(":memory:")
     run = connection.execute
     run("SET python_enable_replacements = false")
     run("SET TimeZone = 'UTC'")
-    if spill is not None and threads is not None:
+    if spill is not None and bound is not None:
         spill.mkdir(parents=True, exist_ok=True)
         run("SET temp_directory = ?", [str(spill)])
-        run(f"SET memory_limit = '{_MEMORY}'; SET threads = {threads}")
+        run(f"SET memory_limit = '{bound.memory}'; SET threads = {bound.threads}")
         with suppress(duckdb.CatalogException):  # new in DuckDB 2
             run(f"SET operator_memory_limit = '{_OPERATORS}'")
     for source in sources:

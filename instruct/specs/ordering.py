@@ -13,8 +13,8 @@ from instruct.specs.task_spec import SPLITS
 
 Rows = npt.NDArray[np.int64]
 
-# The same order in SQL.
-ORDER = f"list_position({list(SPLITS)}, split), id"
+# The same order in SQL; what is no split or no id comes first, to be told at once.
+ORDER = f"list_position({list(SPLITS)}, split) NULLS FIRST, id NULLS FIRST"
 
 
 def cut(records: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:

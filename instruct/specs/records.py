@@ -64,7 +64,7 @@ class RecordQueries:
         self._corrections = corrections or {}
         self._columns: dict[str, dict[str, str]] = {}
         self._keep = keep
-        self._bounds = list(BOUNDS) if spill is not None else [None]
+        self._bounds = [None] if spill is None else list(BOUNDS)
         self._connect = partial(connect, (source, *reads), tables, macros(seed, mentions_change), spill)
         self._connection = self._connect(self._bounds.pop(0))
 
@@ -160,15 +160,17 @@ class RecordQueries:
             name for name in fields if name not in CONTRACT_NAMES
         ]
         wanted = ", ".join(_SHUFFLED if name == "options" else f'"{name}"' for name in names)
-        query = f"SELECT {wanted}, stable_hash(id, 'variant') AS {VARIANT_HASH} FROM {self._corrected(entry)}"
+
+        def rows(order: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+            query = f"SELECT {wanted}, stable_hash(id, 'variant') AS {VARIANT_HASH} FROM {self._corrected(entry)}"
+            return _checked(entry, self._connection.sql(query + order), batch_rows)
+
         if self._keep is not None:
             keep = partial(self._keep, "records")
-            records = self._bounded(entry, lambda: keep(*_checked(entry, self._connection.sql(query), batch_rows)))
-            yield from put_in_order(records, batch_rows)
+            yield from put_in_order(self._bounded(entry, lambda: keep(*rows(""))), batch_rows)
             return
         try:  # in memory DuckDB sorts faster
-            _, rows = _checked(entry, self._connection.sql(f"{query} ORDER BY {ORDER}"), batch_rows)
-            yield from cut(rows, batch_rows)
+            yield from cut(rows(f" ORDER BY {ORDER}")[1], batch_rows)
         except (duckdb.Error, OSError) as error:  # one amid the rows is an OSError to Arrow
             raise _explain(entry, error) from None
 

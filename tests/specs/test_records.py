@@ -234,10 +234,15 @@ def kept_apart(name, schema, rows):
 
 
 @settings(max_examples=25)
-@given(splits=st.lists(st.sampled_from(SPLITS), max_size=40), rows=st.integers(1, 12))
-def test_records_put_in_order_are_those_that_the_database_sorts(tmp_path_factory, splits, rows):
+@given(
+    named=st.dictionaries(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), st.sampled_from(SPLITS)
+    ),
+    rows=st.integers(1, 12),
+)
+def test_records_put_in_order_are_those_that_the_database_sorts(tmp_path_factory, named, rows):
     folder = tmp_path_factory.getbasetemp()
-    table = studies(*((f"s{(number * 7) % 41:02d}", split) for number, split in enumerate(splits)))
+    table = studies(*named.items())
     with queries(table) as one, queries(table, spill=folder / "spilled", keep=kept_apart) as other:
         asked = entry(folder, f"SELECT {CORE}, findings FROM studies")
         found = [list(held.records(asked, ["findings"], rows)) for held in (one, other)]
@@ -245,7 +250,7 @@ def test_records_put_in_order_are_those_that_the_database_sorts(tmp_path_factory
 
 
 # What a sort needs depends on the machine; a list of all rows in one value can never go to disk.
-GREEDY = f"SELECT {CORE} FROM studies WHERE len((SELECT list(repeat(findings, 40)) FROM studies)) > 0"
+GREEDY = f"SELECT {CORE} FROM studies WHERE len((SELECT list(repeat(findings, 80)) FROM studies)) > 0"
 
 
 def test_a_query_that_cannot_do_with_little_memory_gets_more(tmp_path, monkeypatch):
@@ -257,13 +262,25 @@ def test_a_query_that_cannot_do_with_little_memory_gets_more(tmp_path, monkeypat
         return connect_as_before(*given)
 
     monkeypatch.setattr(records, "connect", connect)
-    monkeypatch.setattr(connection, "_MEMORY", "20MB")
+    bounds = [connection.Bound("20MB", 2), connection.Bound("30MB", 1), None]
+    monkeypatch.setattr(records, "BOUNDS", bounds)
     table = studies(*((f"s{number:06d}", "train") for number in range(100_000)))
     with queries(table, spill=tmp_path / "spilled", keep=kept_apart) as held:
         batches = list(held.records(entry(tmp_path, GREEDY), [], 50_000))
-    assert made == list(connection.BOUNDS)
+    assert made == bounds
     assert [batch["id"][0].as_py() for batch in batches] == ["s000000", "s050000"]
     assert not list((tmp_path / "spilled").iterdir())
+
+
+def test_corrections_hold_when_a_query_runs_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "BOUNDS", [connection.Bound("20MB", 2), None])
+    asked = entry(tmp_path, GREEDY)
+    table = studies(*((f"s{number:06d}", "train") for number in range(100_000)))
+    corrected = {asked.config: pa.table({"id": ["s000007"], "split": ["test"]})}
+    with queries(table, spill=tmp_path / "spilled", keep=kept_apart, corrections=corrected) as held:
+        batches = list(held.records(asked, [], 200_000))
+    assert [len(batch) for batch in batches] == [99_999, 1]
+    assert batches[1]["id"].to_pylist() == ["s000007"]
 
 
 def test_a_query_that_fails_amid_its_rows_names_its_place(tmp_path):
