@@ -26,7 +26,7 @@ from instruct.sources.chexpert_parts import (
     read_labels,
     read_plus,
 )
-from instruct.sources.chexpert_paths import SPLITS, Ints
+from instruct.sources.chexpert_paths import SPLITS, Ints, Paths
 
 # Order of a study's images. A frontal image whose direction is not stated comes after PA and AP.
 _RANKS = {"PA": 0, "AP": 1, "LL": 4, "RL": 5}
@@ -125,57 +125,78 @@ def _tables(part: Part, reports: Reports | None, ending: str) -> dict[str, Rows]
     for view, rank in _RANKS.items():
         ranks[np.asarray(pc.fill_null(pc.equal(views, view), False))] = rank
     order = np.argsort((part.paths.study_key * 8 + ranks) * 1000 + part.paths.view, kind="stable")
-    rows, paths = pa.array(order), part.paths.take(order)
+    paths = part.paths.take(order)
+    about = pa.table(
+        {
+            "projection": projections,
+            "view": views,
+            **{name.lower(): part.about[name].combine_chunks() for name in ("Sex", "Age")},
+            "origin": part.origin,
+        }
+    ).take(pa.array(order))
     keys = paths.study_key
     starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
-    lengths = np.diff(np.append(starts, len(keys)))
-    splits, studies = pa.array(SPLITS).take(pa.array(paths.split)), paths.studies()
-    images = paths.images()
-    shown = images if ending == ".jpg" else paths.images(ending)
-    numbers, origin = pa.array(paths.number, pa.int32()), part.origin.take(rows)
-    sexes, ages = (part.about[name].combine_chunks().take(rows) for name in ("Sex", "Age"))
-    image_table = pa.table(
-        [
-            images,
-            shown,
-            studies,
-            paths.patient,
-            numbers,
-            splits,
-            projections.take(rows),
-            views.take(rows),
-            pa.array(np.arange(len(keys)) - np.repeat(starts, lengths) + 1, pa.int32()),
-            pc.if_else(pc.is_in(sexes, value_set=pa.array(["Male", "Female"])), sexes, None),
-            pc.if_else(pc.greater(ages, 0), ages, None),
-            origin,
-        ],
-        schema=IMAGES.schema,
-    )
-    first = pa.array(starts)
-    study_table = pa.table(
-        {
-            "study": studies.take(first),
-            "patient": paths.patient.take(first),
-            "number": numbers.take(first),
-            "split": splits.take(first),
-            "origin": origin.take(first),
-            "images": pa.ListArray.from_arrays(pa.array(np.append(starts, len(keys)), pa.int32()), shown),
+    labels = _label_rows(part, order, starts)
+    return {
+        "images": _images(paths, about, starts, ending),
+        "studies": _studies(paths, about["origin"], starts, ending, part.labels, labels, reports),
+    }
+
+
+def _images(paths: Paths, about: pa.Table, starts: Ints, ending: str) -> Iterator[pa.RecordBatch]:
+    """The images, piece by piece."""
+    positions = np.arange(len(about)) - np.repeat(starts, np.diff(np.append(starts, len(about)))) + 1
+    for start in range(0, len(about), _AT_A_TIME):
+        piece = about.slice(start, _AT_A_TIME)
+        rows = np.arange(start, start + len(piece))
+        some = paths.take(rows)
+        columns = {
+            "image": some.images(),
+            "file": some.images(ending),
+            **_named(some),
+            "position": pa.array(positions[rows], pa.int32()),
+            "projection": piece["projection"],
+            "view": piece["view"],
+            "sex": pc.if_else(pc.is_in(piece["sex"], pa.array(["Male", "Female"])), piece["sex"], None),
+            "age": pc.if_else(pc.greater(piece["age"], 0), piece["age"], None),
+            "origin": piece["origin"],
         }
-    )
-    labels = part.labels, _label_rows(part, order, starts)
-    return {"images": image_table, "studies": _with_texts(study_table, *labels, reports, keys[starts])}
+        yield from pa.table([columns[field.name] for field in IMAGES.schema], schema=IMAGES.schema).to_batches()
 
 
-def _with_texts(
-    studies: pa.Table, labels: Floats, rows: pa.Array, reports: Reports | None, keys: Ints
+def _studies(
+    paths: Paths,
+    origin: pa.ChunkedArray,
+    starts: Ints,
+    ending: str,
+    labels: Floats,
+    labelled: pa.Array,
+    reports: Reports | None,
 ) -> Iterator[pa.RecordBatch]:
-    """The studies with their labels and reports, piece by piece: these are most of the table."""
-    for start in range(0, len(studies), _AT_A_TIME):
-        piece = studies.slice(start, _AT_A_TIME)
-        piece = piece.append_column("labels", _label_lists(labels, rows.slice(start, _AT_A_TIME)))
-        for name, texts in _report_columns(reports, keys[start : start + _AT_A_TIME]).items():
-            piece = piece.append_column(name, texts)
-        yield from piece.select(STUDIES.schema.names).cast(STUDIES.schema).to_batches()
+    """The studies, piece by piece."""
+    ends = np.append(starts, len(origin))
+    for start in range(0, len(starts), _AT_A_TIME):
+        offsets = ends[start : start + _AT_A_TIME + 1]
+        first = paths.take(offsets[:-1])
+        shown = paths.take(np.arange(offsets[0], offsets[-1])).images(ending)
+        columns = {
+            **_named(first),
+            "images": pa.ListArray.from_arrays(pa.array(offsets - offsets[0], pa.int32()), shown),
+            "labels": _label_lists(labels, labelled.slice(start, len(first.split))),
+            **_report_columns(reports, first.study_key),
+            "origin": origin.take(pa.array(offsets[:-1])),
+        }
+        yield from pa.table([columns[field.name] for field in STUDIES.schema], schema=STUDIES.schema).to_batches()
+
+
+def _named(paths: Paths) -> dict[str, pa.Array]:
+    """Study, patient, number of the study and split."""
+    return {
+        "study": paths.studies(),
+        "patient": paths.patient,
+        "number": pa.array(paths.number, pa.int32()),
+        "split": pa.array(SPLITS).take(pa.array(paths.split)),
+    }
 
 
 def _projections(part: Part) -> pa.Array:

@@ -77,8 +77,10 @@ def read_images(files: Files) -> pa.Table:
         },
     )
     dicom = found["dicom_id"].combine_chunks()
+    found = found.drop_columns("dicom_id")
     refuse(path, pc.is_null(dicom), lambda row: "no dicom_id; expected one in each row")
     refuse_repeated(path, dicom, "image")
+    split = _splits(files, path, dicom)
     patient = numbered_keys(found["subject_id"], "p", path, "subject_id", 2)
     study = numbered_keys(found["study_id"], "s", path, "study_id", 2)
     view = pc.utf8_upper(found["ViewPosition"])
@@ -88,7 +90,7 @@ def read_images(files: Files) -> pa.Table:
             "dicom_id": dicom,
             "study": study,
             "patient": patient,
-            "split": _splits(files, path, dicom),
+            "split": split,
             "view": view,
             "view_rank": pc.if_else(pc.is_null(view), len(VIEWS) + 1, rank),
             "date": _dates(path, found["StudyDate"]),
@@ -98,7 +100,7 @@ def read_images(files: Files) -> pa.Table:
             "row": pa.array(np.arange(1, len(found) + 1), pa.int32()),
         }
     )
-    del found
+    del found, dicom, patient, study, split, view, rank
     order = pc.sort_indices(table, [(name, "ascending") for name in ("patient", "study", "view_rank", "dicom_id")])
     table = table.take(order)
     starts, lengths = runs(table["study"])
@@ -174,8 +176,10 @@ def _splits(files: Files, metadata: Path, dicom: pa.Array) -> pa.Array:
     path = files["split"][0]
     found = read_csv(path, {"dicom_id": _text, "split": _text})
     names = pc.index_in(found["split"].combine_chunks(), pa.array(list(SPLITS)))
-    refuse(path, pc.is_null(names), lambda row: f"split {found['split'][row]}; expected {', '.join(SPLITS)}")
+    written = found["split"]
+    refuse(path, pc.is_null(names), lambda row: f"split {written[row]}; expected {', '.join(SPLITS)}")
     given = found["dicom_id"].combine_chunks()
+    del found
     refuse_repeated(path, given, "image")
     rows = pc.index_in(dicom, given)
     refuse(

@@ -24,7 +24,7 @@ class Bound:
 
 
 # One after the other, until a query can do with one: each thread has buffers that cannot go to disk. The last is none.
-BOUNDS = (Bound("150MB", min(os.cpu_count() or 1, 4)), Bound("200MB", 1), None)
+BOUNDS = (Bound("150MB", min(os.cpu_count() or 1, 4)), Bound("180MB", 1), None)
 # How much of its memory a query's sorts and joins may take.
 _OPERATORS = "32MB"
 
