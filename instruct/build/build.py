@@ -27,7 +27,6 @@ from instruct.build.selection import Selection, select
 from instruct.build.share import LackingShardsError, Share
 from instruct.build.tell import Listener, Tell, telling
 from instruct.errors import DataError
-from instruct.memory import give_back
 from instruct.reasons import EXPLANATIONS, Reason
 from instruct.sources import get_source
 from instruct.specs.recipe import Recipe
@@ -146,7 +145,6 @@ def _run(
     bad = {task.entry.config: list(_bad(task, results)) for task in planned}
     _refuse_too_many(selection.recipe, planned, bad)
     tell("publish")
-    give_back()
     configs: dict[str, Shards] = {
         task.entry.config: {
             str(split): [results[item.job.key] for item in task.jobs if item.job.split == split]

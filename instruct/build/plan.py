@@ -19,7 +19,6 @@ from instruct.build.output import OutputFolder
 from instruct.build.selection import Selection, select
 from instruct.build.tables import SourceTables
 from instruct.errors import SpecError
-from instruct.memory import give_back
 from instruct.prompts.source import find_template
 from instruct.prompts.template import CompiledTemplate, compile_template
 from instruct.specs.recipe import Recipe
@@ -155,12 +154,11 @@ def _plan_spec(
             compiled = compile_task(entry, queries, template, recipe, stage.folders, file)
             facts = task_facts(entry, sources, template, recipe) | {"moved": corrected.moved.get(entry.config, {})}
             yield _plan_task(entry, template, compiled, facts, recipe, stage, file, output)
-    sources.keep_only({held for spec in later for held in (spec.source, *spec.reads)})
     shown = {held for spec in later for held in (spec.source, spec.namespace, *spec.reads)}
     for name, folder in stage.folders.items():
         if name not in shown:
             folder.forget()
-    give_back()
+    sources.keep_only({held for spec in later for held in (spec.source, *spec.reads)})
 
 
 def _plan_task(

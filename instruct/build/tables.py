@@ -97,6 +97,8 @@ class SourceTables:
     def keep_only(self, names: set[str]) -> None:
         """Forget every other source."""
         self._read = {name: read for name, read in self._read.items() if name in names}
+        if self._several:
+            give_back()
 
     def _keep(self, source: str, name: str, schema: pa.Schema, rows: Rows) -> pa.Table:
         """A table of a source: a small one in memory, a large one of several sources in a file."""
