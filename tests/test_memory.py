@@ -7,12 +7,13 @@ import pytest
 
 PROGRAM = """
 from pathlib import Path
-from instruct.memory import give_back, share_heap
+from instruct.memory import give_back, own_process, share_heap
 
 def held():
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")]
     return int(line.split()[1]) / 1024
 
+own_process()
 share_heap()
 give_back()
 before = held()

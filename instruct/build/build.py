@@ -27,6 +27,7 @@ from instruct.build.selection import Selection, select
 from instruct.build.share import LackingShardsError, Share
 from instruct.build.tell import Listener, Tell, telling
 from instruct.errors import DataError
+from instruct.memory import share_heap
 from instruct.reasons import EXPLANATIONS, Reason
 from instruct.sources import get_source
 from instruct.specs.recipe import Recipe
@@ -88,6 +89,8 @@ def build(
         UsageError: the folder holds another build, or another process builds into it.
     """
     selection = select(recipe, data_root, spec_folders)
+    if len(selection.roots) > 1:
+        share_heap()  # before there are threads
     output = OutputFolder(out)
     output.check(recipe.name)  # before the lock, which would leave a file in a folder that is not ours
     with locked(output.lock):

@@ -13,7 +13,7 @@ import click
 
 import instruct
 from instruct.errors import UserError
-from instruct.memory import share_heap
+from instruct.memory import own_process
 
 _COMMANDS = (
     "demo", "sources", "synth", "lint", "plan", "build", "merge", "verify", "audit", "counts", "show", "stats", "card",
@@ -64,7 +64,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in a message and an exit code, not in a traceback."""
-    share_heap()
+    own_process()
     atexit.register(gc.freeze)  # to collect once more what ends with the process would take a tenth of a second
     if sys.platform == "linux":  # there Arrow's packages have this allocator: builds are faster and need less memory
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
