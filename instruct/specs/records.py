@@ -187,14 +187,16 @@ class RecordQueries:
             self._connection = self._connect(self._bounds.pop(0))
 
     def _check_unique(self, entry: TaskEntry) -> None:
-        twice = self._connection.execute(
-            f"SELECT id FROM {self._corrected(entry)} GROUP BY id HAVING count(*) > 1 ORDER BY id"
-        ).fetchall()
+        def repeated() -> pa.Table:
+            query = f"SELECT id FROM {self._corrected(entry)} GROUP BY id HAVING count(*) > 1 ORDER BY id"
+            return self._connection.sql(query).to_arrow_table()
+
+        twice = self._bounded(entry, repeated)["id"].to_pylist()
         if twice:
-            names = ", ".join(name for (name,) in twice[:3])
             more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
             raise DataError(
-                f"{_line(entry, 1)}: {entry.name}: ids must be unique; several records have the id {names}{more}"
+                f"{_line(entry, 1)}: {entry.name}: ids must be unique; several records have the id"
+                f" {', '.join(twice[:3])}{more}"
             )
 
     def images(self, entry: TaskEntry) -> Iterator[tuple[str, str]]:
