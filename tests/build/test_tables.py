@@ -12,7 +12,7 @@ from instruct.digest import digest_file
 from instruct.errors import DataError
 from instruct.sources import json_stream
 from instruct.synth import write
-from tests.build.helpers import write_report
+from tests.build.helpers import call, shards, write_report
 
 
 def test_a_reader_that_fails_waits_for_no_digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,3 +61,16 @@ def test_a_reader_that_fails_amid_its_rows_leaves_nothing_on_disk(
     with pytest.raises(DataError, match="the file ends in the middle of a record"):
         tables.SourceTables(select(load_recipe("all"), tmp_path), tmp_path / "scratch").get("rexgradient")
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_source_gives_the_same_bytes_alone_and_beside_another(tmp_path: Path) -> None:
+    for name in ("openi", "rexgradient"):
+        write(name, tmp_path / "data" / name, studies=300, images=False)
+    found = []
+    for root in ("data", "data/openi", "data/rexgradient"):
+        out = tmp_path / "out" / root.replace("/", "-")
+        call("build", "all", "shard_rows=70", "--data-root", tmp_path / root, "--out", out)
+        found.append({name: file.read_bytes() for name, file in shards(out).items()})
+    together, *alone = found
+    assert together == alone[0] | alone[1]
+    assert len(together) > 20
