@@ -225,7 +225,8 @@ def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.Recor
     count = len(kept)
 
     variants = pa.array(rendered.variants, pa.int32())
-    identifier = kept.column("id")
+    record = _whole(kept.column("id"))
+    identifier = record
     if job.variants != 1:
         identifier = pc.binary_join_element_wise(identifier, variants.cast(pa.string()), "#")
     namespace, image_namespace = namespaces(kept, job.namespace)
@@ -233,7 +234,7 @@ def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.Recor
     image_keys = _prefixed(image_namespace, paths)
     keys = pa.StructArray.from_arrays(
         [
-            kept.column("id"),
+            record,
             _join(namespace, kept.column("patient")),
             _prefixed(namespace, kept.column("studies")),
             image_keys,
@@ -243,12 +244,12 @@ def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.Recor
 
     def lists(name: str) -> pa.ListArray:
         if name in kept.schema.names:
-            return kept.column(name)
+            return _whole(kept.column(name))
         return _empty_lists(count, schema.field(name).type.value_type)
 
     provenance = pa.StructArray.from_arrays(
         [
-            kept.column("origin"),
+            _whole(kept.column("origin")),
             _constant(job.template.name, count),
             _constant(job.template.digest[:16], count),
             variants,
@@ -270,6 +271,11 @@ def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.Recor
         provenance,
     ]
     return pa.record_batch(columns, schema=schema)
+
+
+def _whole(array: pa.Array) -> pa.Array:
+    """A copy with buffers of its own: those of a part of a larger array bring bytes of other rows into a file."""
+    return array.take(pa.array(np.arange(len(array))))
 
 
 def _constant(value: str, count: int) -> pa.Array:

@@ -73,6 +73,4 @@ def _fetch(batches: list[pa.RecordBatch], starts: Rows, rows: Rows) -> pa.Record
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
-    """The rows as one batch. A part of a larger one is copied: its file would hold some bytes of the rows beside it."""
-    batch = table.combine_chunks().to_batches()[0]
-    return batch if batch.nbytes == batch.get_total_buffer_size() else batch.take(pa.array(np.arange(len(batch))))
+    return table.combine_chunks().to_batches()[0]
