@@ -124,6 +124,9 @@ def _studies(
     earliest = _earliest(images, starts, lengths)
     views = {"frontal_image": _first_of(images, starts, _FRONTAL), "lateral_image": _first_of(images, starts, _LATERAL)}
     ends = np.append(starts, len(images))
+    every = images["study"].take(pa.array(starts)).combine_chunks()
+    label_rows = pc.index_in(every, labelled)
+    text_rows = [pc.index_in(every, table["study"]) for table in sections]
     missing = pa.scalar(None, _text)
     for start in range(0, len(starts), _AT_A_TIME):
         piece = slice(start, start + _AT_A_TIME)
@@ -131,22 +134,20 @@ def _studies(
         shown = images.slice(offsets[0], offsets[-1] - offsets[0])
         first = images.take(pa.array(starts[piece]))
         times = images.take(pa.array(earliest[piece]))
-        names = first["study"].combine_chunks()
         columns: dict[str, Any] = {
-            "study": names,
+            "study": first["study"],
             "patient": first["patient"],
             "split": first["split"],
             "date": times["date"],
             "time": times["time"],
             "images": pa.ListArray.from_arrays(pa.array(offsets - offsets[0], pa.int32()), paths_of(shown)),
             **{view: paths_of(images.take(rows[piece])) for view, rows in views.items()},
-            "labels": _label_lists(labels, pc.index_in(names, labelled)),
-            **{section: pa.repeat(missing, len(names)) for section in SECTIONS},
+            "labels": _label_lists(labels, label_rows[piece]),
+            **{section: pa.repeat(missing, len(first)) for section in SECTIONS},
             "origin": origins_of(first, name),
         }
-        for table in sections:
-            rows = pc.index_in(names, table["study"])
-            columns |= {section: table[section].take(rows) for section in table.column_names[1:]}
+        for table, rows in zip(sections, text_rows, strict=True):
+            columns |= {section: table[section].take(rows[piece]) for section in table.column_names[1:]}
         yield from pa.table([columns[field.name] for field in STUDIES.schema], schema=STUDIES.schema).to_batches()
 
 

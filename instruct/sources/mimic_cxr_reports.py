@@ -183,7 +183,7 @@ def _reported(files: Files, names: list[str]) -> pa.Table:
     while piece := list(islice(found, _AT_A_TIME)):  # Arrow holds texts in a fraction of the memory
         columns = [[study for study, _ in piece], *([sections.get(name) for _, sections in piece] for name in names)]
         batches.append(pa.record_batch([pa.array(column, _text) for column in columns], schema=schema))
-    table = _one_chunk([*batches, pa.RecordBatch.from_pylist([], schema)])
+    table = _one_chunk(batches, schema)
     if pc.count_distinct(table["study"]).as_py() < len(table):
         last = {study: row for row, study in enumerate(table["study"].to_pylist())}
         table = table.take(pa.array(last.values(), pa.int64()))
@@ -192,9 +192,10 @@ def _reported(files: Files, names: list[str]) -> pa.Table:
 
 def _sectioned(path: Path, names: list[str]) -> pa.Table:
     """Sections of the owners' script."""
-    batches = read_csv(path, {"study": _text, **dict.fromkeys(names, _text)}).to_batches()
+    schema = pa.schema([("study", _text), *((name, _text) for name in names)])
+    batches = read_csv(path, dict(zip(schema.names, schema.types, strict=True))).to_batches()
     # What was read is forgotten piece by piece: it takes as much memory as what is made of it.
-    table = _one_chunk([_cleaned(batches.pop(0)) for _ in range(len(batches))])
+    table = _one_chunk([_cleaned(batches.pop(0)) for _ in range(len(batches))], schema)
     if pc.count_distinct(table["study"]).as_py() != len(table):
         counts = pc.value_counts(table["study"])
         study = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
@@ -202,9 +203,9 @@ def _sectioned(path: Path, names: list[str]) -> pa.Table:
     return table
 
 
-def _one_chunk(batches: list[pa.RecordBatch]) -> pa.Table:
+def _one_chunk(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
     """A table from which rows are taken fast, made column by column."""
-    table = pa.Table.from_batches(batches)
+    table = pa.Table.from_batches(batches, schema)
     batches.clear()
     for place, name in enumerate(table.column_names):
         table = table.set_column(place, name, table[name].combine_chunks())

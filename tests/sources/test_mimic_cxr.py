@@ -1,6 +1,7 @@
 import shutil
 import zipfile
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -133,6 +134,24 @@ def test_an_indication_of_the_sectioned_file_is_taken(root):
     edit(root / SECTIONED, lambda rows: [{**row, "indication": "Cough.\n Fever."} for row in rows])
     (root / REPORTS).unlink()
     assert set(read(root)["studies"]["indication"].to_pylist()) == {"Cough. Fever.", None}
+
+
+def test_a_sectioned_file_without_rows_gives_no_texts(root):
+    path = root / SECTIONED
+    path.write_text(path.read_text("utf-8").splitlines()[0] + "\n", "utf-8")
+    studies = read(root)["studies"]
+    assert studies["findings"].null_count == len(studies) == STUDIES
+    assert studies["indication"].null_count < STUDIES
+
+
+def test_the_last_of_two_reports_of_a_study_counts(root):
+    (root / SECTIONED).unlink()
+    with zipfile.ZipFile(root / REPORTS, "a") as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".txt"))
+        archive.writestr(f"more/{name}", "FINAL REPORT\n FINDINGS: A late word.\n")
+    study = f"s{Path(name).stem.removeprefix('s')}"
+    found = {row["study"]: row["findings"] for row in read(root)["studies"].to_pylist()}
+    assert found[study] == "A late word."
 
 
 def test_missing_reports_are_not_passed_over_in_silence(root):
