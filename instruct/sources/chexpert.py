@@ -32,7 +32,7 @@ from instruct.sources.chexpert_paths import SPLITS, Ints, Paths
 _RANKS = {"PA": 0, "AP": 1, "LL": 4, "RL": 5}
 _FRONTAL_RANK, _LATERAL_RANK = 2, 3
 
-_AT_A_TIME = 5_000
+_AT_A_TIME = 20_000
 
 _text = pa.string()
 _LABEL = pa.struct([pa.field("label", _text), pa.field("value", pa.float64())])
