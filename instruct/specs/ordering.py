@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from instruct.specs.task_spec import SPLITS
 
-Rows = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
 
 # The same order in SQL; what is no split or no id comes first, to be told at once.
 ORDER = f"list_position({list(SPLITS)}, split) NULLS FIRST, id NULLS FIRST"
@@ -60,7 +60,7 @@ def put_in_order(records: pa.Table, rows: int) -> Iterator[pa.RecordBatch]:
             yield _fetch(batches, starts, order[start : start + rows])
 
 
-def _fetch(batches: list[pa.RecordBatch], starts: Rows, rows: Rows) -> pa.RecordBatch:
+def _fetch(batches: list[pa.RecordBatch], starts: Ints, rows: Ints) -> pa.RecordBatch:
     """Some rows of all that several batches hold, in the order asked for."""
     ascending = np.sort(rows)
     bounds = np.searchsorted(ascending, starts)
