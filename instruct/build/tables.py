@@ -116,7 +116,9 @@ class SourceTables:
                 first.append(batch)
                 size += batch.nbytes
         held = (first.pop(0) for _ in range(len(first)))  # forgotten once written
-        return _mapped(self._scratch / f"{source}.{name}.arrow", chain(held, batches))
+        table = _mapped(self._scratch / f"{source}.{name}.arrow", chain(held, batches))
+        give_back()
+        return table
 
 
 def _mapped(file: Path, batches: Iterable[pa.RecordBatch]) -> pa.Table:

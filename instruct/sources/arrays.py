@@ -1,4 +1,4 @@
-"""Small steps between NumPy and Arrow that several readers take."""
+"""Small steps between NumPy and Arrow."""
 
 from __future__ import annotations
 
@@ -37,3 +37,27 @@ def places(codes: Ints) -> Ints:
 def stems(names: pa.StringArray) -> pa.StringArray:
     """File names, or paths whose folders have no dots, without their last ending; without a dot as they are."""
     return pc.list_element(pc.split_pattern(names, ".", max_splits=1, reverse=True), 0)
+
+
+class Pieces:
+    """The pieces of a table, from which rows are taken without making the table one piece."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._schema = table.schema
+        self._batches = [batch for batch in table.to_batches() if len(batch)]
+        self._starts = np.cumsum([0, *map(len, self._batches)])
+
+    def take(self, rows: pa.Array | Ints) -> pa.RecordBatch:
+        """Some rows of the table, in the order asked for; nulls where the row is null."""
+        asked = pa.array(rows)
+        ascending = np.sort(np.asarray(asked.drop_null()))
+        bounds = np.searchsorted(ascending, self._starts)
+        parts = [
+            batch.take(pa.array(ascending[first:last] - start))
+            for batch, start, first, last in zip(self._batches, self._starts, bounds, bounds[1:], strict=False)
+            if last > first
+        ]
+        table = pa.Table.from_batches(parts, self._schema)
+        found = pa.record_batch([values.combine_chunks() for values in table.columns], schema=self._schema)
+        places = np.searchsorted(ascending, np.asarray(pc.fill_null(asked, 0)))
+        return found.take(pa.array(places, mask=np.asarray(asked.is_null())))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -108,6 +109,10 @@ def read(files: Files, options: Options) -> dict[str, Rows]:
             f"{beside}: the test images lie beside the folder that holds the others; move them into it, or link them:"
             f" ln -s {os.path.relpath(beside, folder)} {folder / 'test'}"
         )
+    return _tables(*_joined(files, folder), ".png" if folder.name == "PNG" else ".jpg")
+
+
+def _joined(files: Files, folder: Path) -> tuple[Part, Reports | None]:
     parts = [read_labels(files, name) for name in ("train", "valid", "test") if files[name]]
     if files["groundtruth"] and not files["test"]:
         parts.append(read_groundtruth(files, folder))
@@ -115,7 +120,7 @@ def read(files: Files, options: Options) -> dict[str, Rows]:
     if files["plus"]:
         part, reports = read_plus(files)
         parts.append(part)
-    return _tables(join(parts), reports, ".png" if folder.name == "PNG" else ".jpg")
+    return join(parts), reports
 
 
 def _tables(part: Part, reports: Reports | None, ending: str) -> dict[str, Rows]:
@@ -218,7 +223,8 @@ def _label_lists(labels: Floats, rows: pa.Array) -> pa.ListArray:
     """Some rows of the labels as lists; null where the row is null."""
     values = labels[np.asarray(pc.fill_null(rows, 0))]
     names = pa.array(LABELS * len(rows), _text)
-    flat = pa.StructArray.from_arrays([names, pa.array(values.ravel(), from_pandas=True)], fields=list(_LABEL))
+    numbers = pa.array(values.ravel(), from_pandas=True).cast(pa.float64())
+    flat = pa.StructArray.from_arrays([names, numbers], fields=list(_LABEL))
     offsets = pa.array(np.arange(len(rows) + 1, dtype=np.int32) * len(LABELS))
     return pa.ListArray.from_arrays(offsets, flat, mask=pc.is_null(rows))
 

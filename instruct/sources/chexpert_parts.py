@@ -26,7 +26,7 @@ SECTIONS = {
     "indication": "section_clinical_history",
     "comparison": "section_comparison",
 }
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 
 _text = pa.string()
 _ABOUT = {"Frontal/Lateral": _text, "AP/PA": _text, "Sex": _text, "Age": pa.int32()}
@@ -67,7 +67,7 @@ class Reports:
 def read_labels(files: Files, name: str) -> Part:
     """Read train.csv, valid.csv or test.csv."""
     path = files[name][0]
-    wanted = {"Path": _text, **dict.fromkeys(LABELS, pa.float64())}
+    wanted = {"Path": _text, **dict.fromkeys(LABELS, pa.float32())}
     table = read_csv(path, wanted, optional=_ABOUT)
     return Part(
         parse_paths(path, table["Path"], "Path"),
@@ -84,7 +84,7 @@ def read_groundtruth(files: Files, image_folder: Path) -> Part:
     Their images are those on disk; a study without any there is taken to have ``view1_frontal.jpg``.
     """
     path = files["groundtruth"][0]
-    table = read_csv(path, {"Study": _text, **dict.fromkeys(LABELS, pa.float64())})
+    table = read_csv(path, {"Study": _text, **dict.fromkeys(LABELS, pa.float32())})
     studies = parse_studies(path, table["Study"], "Study")
     folders = pc.binary_join_element_wise("test", studies.studies(), "/").to_pylist()
     rows, images = [], []
@@ -123,7 +123,7 @@ def read_plus(files: Files) -> tuple[Part, Reports]:
     for name in SECTIONS:  # a column is forgotten when it is done
         texts[name] = _one_line(written.pop(name).take(rows).combine_chunks())
     described = described.set_column(3, "Age", described["Age"].cast(pa.int32(), safe=False))
-    no_labels = np.broadcast_to(np.nan, (count, len(LABELS)))
+    no_labels = np.broadcast_to(np.float32(np.nan), (count, len(LABELS)))
     part = Part(paths, described, no_labels, np.zeros(count, bool), origin)
     return part, Reports(keys, {**texts, "report_origin": origin.take(rows)})
 

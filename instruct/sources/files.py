@@ -8,6 +8,8 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -51,7 +53,79 @@ def read_csv(
     Raises:
         DataError: the file cannot be parsed, a column is missing, or a cell is not of its type.
     """
-    wanted = {**columns, **(optional or {})}
+    sheet = _sheet(path, columns, optional or {}, delimiter, header, names)
+    with sheet.faults():
+        table = csv.read_csv(path, **sheet.options)
+    return sheet.declared(table)
+
+
+def iter_csv(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
+    """Read some columns of a CSV file with a header piece by piece, as :func:`read_csv` reads them at once.
+
+    Raises:
+        DataError: as :func:`read_csv`, when the piece is asked for.
+    """
+    sheet = _sheet(path, columns, {}, ",", True, None)
+    with sheet.faults():
+        for batch in csv.open_csv(path, **sheet.options):
+            yield sheet.declared(pa.Table.from_batches([batch]))
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """How a CSV file is read.
+
+    Attributes:
+        path: the file.
+        wanted: the columns wanted and their types.
+        raw_names: what those that are there are called in the file.
+        names: names of all columns; None where the first line has them.
+        header: whether the first line names the columns.
+        options: what Arrow is told.
+    """
+
+    path: Path
+    wanted: Mapping[str, pa.DataType]
+    raw_names: Mapping[str, str]
+    names: Sequence[str] | None
+    header: bool
+    options: Mapping[str, Any]
+
+    def declared(self, table: pa.Table) -> pa.Table:
+        """What was read, with the columns wanted."""
+        arrays = []
+        for name, kind in self.wanted.items():
+            if name not in self.raw_names:
+                arrays.append(pa.nulls(len(table), kind))
+                continue
+            values = table[self.raw_names[name]]
+            if pa.types.is_string(kind) and not all(_is_trimmed(chunk) for chunk in values.chunks):
+                values = pc.utf8_trim_whitespace(values)
+                values = pc.if_else(pc.equal(values, ""), None, values)
+            arrays.append(values)
+        return pa.table(arrays, schema=pa.schema(list(self.wanted.items())))
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Tell what cannot be read with its line."""
+        try:
+            yield
+        except (pa.ArrowInvalid, OSError) as error:
+            types = self.options["convert_options"].column_types
+            delimiter = self.options["parse_options"].delimiter
+            line = _line_of_fault(self.path, delimiter, self.names, types, self.header)
+            raise DataError(f"{self.path}{line}: {str(error).removeprefix('CSV parse error: ')}") from None
+
+
+def _sheet(
+    path: Path,
+    columns: Mapping[str, pa.DataType],
+    optional: Mapping[str, pa.DataType],
+    delimiter: str,
+    header: bool,
+    names: Sequence[str] | None,
+) -> _Sheet:
+    wanted = {**columns, **optional}
     if header:
         given = csv_columns(path, delimiter) if names is None else {name: name for name in names}
         missing = [name for name in columns if name not in given]
@@ -61,33 +135,15 @@ def read_csv(
     else:
         raw_names = {name: name for name in columns}
     types = {raw: wanted[name] for name, raw in raw_names.items()}
-    try:
-        table = csv.read_csv(
-            path,
-            read_options=csv.ReadOptions(
-                column_names=(names and list(names)) if header else list(columns),
-                skip_rows=int(names is not None),
-                block_size=4 << 20,
-            ),
-            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=True
-            ),
-        )
-    except (pa.ArrowInvalid, OSError) as error:
-        line = _line_of_fault(path, delimiter, names if header else list(columns), types, header)
-        raise DataError(f"{path}{line}: {str(error).removeprefix('CSV parse error: ')}") from None
-    arrays = []
-    for name, kind in wanted.items():
-        if name not in raw_names:
-            arrays.append(pa.nulls(len(table), kind))
-            continue
-        values = table[raw_names[name]]
-        if pa.types.is_string(kind) and not all(_is_trimmed(chunk) for chunk in values.chunks):
-            values = pc.utf8_trim_whitespace(values)
-            values = pc.if_else(pc.equal(values, ""), None, values)
-        arrays.append(values)
-    return pa.table(arrays, schema=pa.schema(list(wanted.items())))
+    every = (names and list(names)) if header else list(columns)
+    options = {
+        "read_options": csv.ReadOptions(column_names=every, skip_rows=int(names is not None), block_size=4 << 20),
+        "parse_options": csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        "convert_options": csv.ConvertOptions(
+            column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=True
+        ),
+    }
+    return _Sheet(path, wanted, raw_names, names if header else list(columns), header, options)
 
 
 def _is_trimmed(texts: pa.StringArray) -> bool:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from instruct.errors import DataError
+from instruct.sources.arrays import Pieces
 from instruct.sources.base import Files, Input, Options, Rows, Source, Table, View, column
 from instruct.sources.files import read_csv
 from instruct.sources.mimic_cxr_images import (
@@ -100,11 +101,11 @@ def read(files: Files, options: MimicCxrOptions) -> dict[str, Rows]:
             come from a file that is missing.
     """
     images = read_images(files)
-    sections = read_sections(files, options.sections)
     starts, lengths = runs(images["study"])
     _check(files, images, starts, lengths)
     name = files.relative(files["metadata"][0])
     labels = _labels(files["chexpert"][0])
+    sections = read_sections(files, options.sections)  # the most of all, so it comes last
     return {
         "images": with_paths(images, name),
         "studies": _studies(images, name, starts, lengths, sections, *labels),
@@ -127,6 +128,7 @@ def _studies(
     every = images["study"].take(pa.array(starts)).combine_chunks()
     label_rows = pc.index_in(every, labelled)
     text_rows = [pc.index_in(every, table["study"]) for table in sections]
+    texts = [Pieces(table) for table in sections]
     missing = pa.scalar(None, _text)
     for start in range(0, len(starts), _AT_A_TIME):
         piece = slice(start, start + _AT_A_TIME)
@@ -146,8 +148,9 @@ def _studies(
             **{section: pa.repeat(missing, len(first)) for section in SECTIONS},
             "origin": origins_of(first, name),
         }
-        for table, rows in zip(sections, text_rows, strict=True):
-            columns |= {section: table[section].take(rows[piece]) for section in table.column_names[1:]}
+        for pieces, rows in zip(texts, text_rows, strict=True):
+            found = pieces.take(rows[piece])
+            columns |= dict(zip(found.schema.names[1:], found.columns[1:], strict=True))
         yield from pa.table([columns[field.name] for field in STUDIES.schema], schema=STUDIES.schema).to_batches()
 
 
@@ -259,9 +262,11 @@ SOURCE = Source(
     read=read,
     options=MimicCxrOptions,
     modules=(
+        "instruct.sources.arrays",
         "instruct.sources.mimic_cxr",
         "instruct.sources.mimic_cxr_images",
         "instruct.sources.mimic_cxr_reports",
         "instruct.sources.mimic_keys",
+        "instruct.sources.zip_archive",
     ),
 )

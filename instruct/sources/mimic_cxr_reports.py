@@ -10,7 +10,6 @@ is ours to find.
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
@@ -22,7 +21,8 @@ from rapidfuzz.distance import OSA
 
 from instruct.errors import DataError
 from instruct.sources.base import Files
-from instruct.sources.files import csv_columns, read_csv
+from instruct.sources.files import csv_columns, iter_csv
+from instruct.sources.zip_archive import members
 
 SECTIONS = ("findings", "impression", "last_paragraph", "comparison", "indication")
 
@@ -122,19 +122,9 @@ def iter_reports(files: Files) -> Iterator[tuple[str, str]]:
     """
     for path in files["reports"]:
         if path.suffix == ".zip":
-            yield from _zipped(path)
+            yield from ((f"s{match[1]}", _decoded(content)) for match, content in members(path, _FILE_NAME))
         elif match := _FILE_NAME.search(path.name):
             yield f"s{match[1]}", _decoded(path.read_bytes())
-
-
-def _zipped(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                if match := _FILE_NAME.search(entry.filename):
-                    yield f"s{match[1]}", _decoded(archive.read(entry))
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise DataError(f"{path}: the archive cannot be read to its end ({error}); get it again") from None
 
 
 def _decoded(content: bytes) -> str:
@@ -183,7 +173,7 @@ def _reported(files: Files, names: list[str]) -> pa.Table:
     while piece := list(islice(found, _AT_A_TIME)):  # Arrow holds texts in a fraction of the memory
         columns = [[study for study, _ in piece], *([sections.get(name) for _, sections in piece] for name in names)]
         batches.append(pa.record_batch([pa.array(column, _text) for column in columns], schema=schema))
-    table = _one_chunk(batches, schema)
+    table = pa.Table.from_batches(batches, schema)
     if pc.count_distinct(table["study"]).as_py() < len(table):
         last = {study: row for row, study in enumerate(table["study"].to_pylist())}
         table = table.take(pa.array(last.values(), pa.int64()))
@@ -193,22 +183,12 @@ def _reported(files: Files, names: list[str]) -> pa.Table:
 def _sectioned(path: Path, names: list[str]) -> pa.Table:
     """Sections of the owners' script."""
     schema = pa.schema([("study", _text), *((name, _text) for name in names)])
-    batches = read_csv(path, dict(zip(schema.names, schema.types, strict=True))).to_batches()
-    # What was read is forgotten piece by piece: it takes as much memory as what is made of it.
-    table = _one_chunk([_cleaned(batches.pop(0)) for _ in range(len(batches))], schema)
+    pieces = iter_csv(path, dict(zip(schema.names, schema.types, strict=True)))
+    table = pa.Table.from_batches([_cleaned(batch) for piece in pieces for batch in piece.to_batches()], schema)
     if pc.count_distinct(table["study"]).as_py() != len(table):
         counts = pc.value_counts(table["study"])
         study = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
         raise DataError(f"{path}: study {study} stands twice; expected one row for each study")
-    return table
-
-
-def _one_chunk(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
-    """A table from which rows are taken fast, made column by column."""
-    table = pa.Table.from_batches(batches, schema)
-    batches.clear()
-    for place, name in enumerate(table.column_names):
-        table = table.set_column(place, name, table[name].combine_chunks())
     return table
 
 

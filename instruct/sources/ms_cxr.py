@@ -34,6 +34,7 @@ BOXES = Table(
             column("patient", _text, "MIMIC-CXR patient, p and its number", False),
             column("category", _text, "one of eight findings", False),
             column("phrase", _text, "what a radiologist says of the box, and perhaps of others", False),
+            column("first_box", pa.int64(), "number of the first box of the same image and phrase", False),
             column("x", pa.float64(), "left side in pixels of the image", False),
             column("y", pa.float64(), "upper side in pixels", False),
             column("w", pa.float64(), "width in pixels, above 0", False),
@@ -51,28 +52,27 @@ PHRASES = View(
     " is filed under two categories is one row with both.",
     """
     WITH shares AS (
-        SELECT *, [greatest(x, 0) / image_width, greatest(y, 0) / image_height,
-                   least(x + w, image_width) / image_width, least(y + h, image_height) / image_height] AS box
+        SELECT first_box, category, image_height, image_width,
+            [greatest(x, 0) / image_width, greatest(y, 0) / image_height,
+             least(x + w, image_width) / image_width, least(y + h, image_height) / image_height] AS box
         FROM ms_cxr.boxes
     ), marked AS (
-        SELECT image, phrase, box, any_value(image_height) AS height, any_value(image_width) AS width,
+        SELECT first_box, box, any_value(image_height) AS height, any_value(image_width) AS width,
             array_to_string(list_sort(list(DISTINCT category)), ' and ') AS category
-        FROM shares GROUP BY image, phrase, box
+        FROM shares GROUP BY first_box, box
     ), drawn AS (
-        SELECT image, phrase,
+        SELECT first_box,
             list({'image': 0, 'label': category, 'box': box, 'mask': NULL, 'size': [height, width]}
                  ORDER BY box)::STRUCT(image INTEGER, label VARCHAR, box DOUBLE[], mask VARCHAR, size INTEGER[])[]
             AS regions
-        FROM marked GROUP BY image, phrase
-    ), spoken AS (
-        SELECT image, phrase, any_value(dicom_id) AS dicom_id, any_value(study) AS study,
-            any_value(patient) AS patient, array_to_string(list_sort(list(DISTINCT category)), ' and ') AS category,
-            min(number) AS number, arg_min(origin, number) AS origin
-        FROM ms_cxr.boxes GROUP BY image, phrase
+        FROM marked GROUP BY first_box
+    ), filed AS (
+        SELECT first_box, array_to_string(list_sort(list(DISTINCT category)), ' and ') AS category
+        FROM ms_cxr.boxes GROUP BY first_box
     )
     SELECT dicom_id || '#' || row_number() OVER (PARTITION BY image ORDER BY number) AS phrase_id,
-        image, study, patient, phrase, category, regions, origin
-    FROM spoken JOIN drawn USING (image, phrase)
+        image, study, patient, phrase, filed.category, regions, origin
+    FROM ms_cxr.boxes JOIN drawn USING (first_box) JOIN filed USING (first_box) WHERE number = first_box
     """,
 )
 
@@ -110,20 +110,30 @@ def _boxes(table: pa.Table, name: str, place: Callable[[int], str]) -> pa.Table:
             f"{place(row)}: path {table['path'][row].as_py()!r}; expected files/p../p<subject>/s<study>/<dicom id>.jpg"
         )
     dicom_ids = pc.utf8_slice_codeunits(names, 0, -len(".jpg"))
+    images = image_paths(patients, studies, dicom_ids)
     columns = [
         pa.array(np.arange(1, len(table) + 1)),
-        image_paths(patients, studies, dicom_ids),
+        images,
         dicom_ids,
         studies,
         patients,
         table["category_name"],
         table["label_text"],
+        _first_boxes(images, table["label_text"]),
         *(table[side] for side in _SIDES),
         *(table[size].cast(pa.int32()) for size in _SIZES),
         table["split"],
         origins(name, len(table)),
     ]
     return pa.table(columns, schema=BOXES.schema)
+
+
+def _first_boxes(images: pa.Array, phrases: pa.ChunkedArray) -> pa.Array:
+    """Of each box the number of the first one of its image and phrase."""
+    image, phrase = (np.asarray(values.dictionary_encode().indices) for values in (images, phrases.combine_chunks()))
+    pairs = image.astype(np.int64) * len(phrase) + phrase
+    _, first, pair = np.unique(pairs, return_index=True, return_inverse=True)
+    return pa.array(first[pair] + 1)
 
 
 def _refuse_gaps(table: pa.Table, place: Callable[[int], str]) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from instruct.sources.arrays import Pieces
 from instruct.specs.task_spec import SPLITS
-
-Ints = npt.NDArray[np.int64]
 
 # The same order in SQL; what is no split or no id comes first, to be told at once.
 ORDER = f"list_position({list(SPLITS)}, split) NULLS FIRST, id NULLS FIRST"
@@ -51,25 +49,12 @@ def put_in_order(records: pa.Table, rows: int) -> Iterator[pa.RecordBatch]:
         records: columns ``id`` (no two alike) and ``split``, among others.
         rows: as :func:`cut` takes it.
     """
-    batches = [batch for batch in records.to_batches() if len(batch)]
-    starts = np.cumsum([0, *map(len, batches)])
+    pieces = Pieces(records)
     for split in SPLITS:
         found = pc.indices_nonzero(pc.equal(records["split"], split)).cast(pa.int64())
         order = np.asarray(found.take(pc.sort_indices(records["id"].take(found))))
         for start in range(0, len(order), rows):
-            yield _fetch(batches, starts, order[start : start + rows])
-
-
-def _fetch(batches: list[pa.RecordBatch], starts: Ints, rows: Ints) -> pa.RecordBatch:
-    """Some rows of all that several batches hold, in the order asked for."""
-    ascending = np.sort(rows)
-    bounds = np.searchsorted(ascending, starts)
-    parts = [
-        batch.take(pa.array(ascending[first:last] - start))
-        for batch, start, first, last in zip(batches, starts[:-1], bounds[:-1], bounds[1:], strict=True)
-        if last > first
-    ]
-    return _one_batch(pa.Table.from_batches(parts)).take(pa.array(np.searchsorted(ascending, rows)))
+            yield pieces.take(order[start : start + rows])
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:

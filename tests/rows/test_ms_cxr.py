@@ -17,8 +17,8 @@ def test_counts_equal_what_was_planted(tmp_path, studies, seed):
 def box(phrase, category, x, number, **more):
     row = {
         "number": number, "image": "p10/p10000001/s50000001/a.jpg", "dicom_id": "a", "study": "s50000001",
-        "patient": "p10000001", "category": category, "phrase": phrase, "x": x, "y": 10.0, "w": 20.0, "h": 30.0,
-        "image_width": 100, "image_height": 200, "origin": f"file.csv:{number}",
+        "patient": "p10000001", "category": category, "phrase": phrase, "first_box": number, "x": x, "y": 10.0,
+        "w": 20.0, "h": 30.0, "image_width": 100, "image_height": 200, "origin": f"file.csv:{number}",
     }  # fmt: skip
     return row | more
 
@@ -32,7 +32,7 @@ def test_boxes_of_a_phrase_stay_together_and_are_shares_of_the_image():
         ms_cxr__boxes=[
             box("opacity", "Pneumonia", 50.0, 1),
             box("effusion", "Pleural Effusion", 90.0, 2),  # 20 wide: reaches over the right edge
-            box("opacity", "Pneumonia", 5.0, 3, y=-4.0),
+            box("opacity", "Pneumonia", 5.0, 3, y=-4.0, first_box=1),
         ],
         mimic_cxr__studies=[study()],
     )
@@ -48,7 +48,8 @@ def test_boxes_of_a_phrase_stay_together_and_are_shares_of_the_image():
 
 
 def test_a_phrase_of_two_categories_is_one_record_that_names_both():
-    rows = [box("opacity", name, 50.0, number) for number, name in enumerate(("Pneumonia", "Consolidation"), 1)]
+    categories = ("Pneumonia", "Consolidation")
+    rows = [box("opacity", name, 50.0, number, first_box=1) for number, name in enumerate(categories, 1)]
     tables = made_up_tables(ms_cxr__boxes=rows, mimic_cxr__studies=[study()])
     (found,) = records(tables, "Grounded Diagnosis", "ms_cxr").values()
     assert found["label"] == "Consolidation and Pneumonia"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct.errors import DataError
-from instruct.sources.files import csv_columns, origins, read_csv, read_json, read_json_lines
+from instruct.sources.files import csv_columns, iter_csv, origins, read_csv, read_json, read_json_lines
 
 TEXT, INT, FLOAT = pa.string(), pa.int64(), pa.float64()
 
@@ -64,6 +64,7 @@ def test_any_text_in_a_cell_is_read_back_trimmed(tmp_path_factory, rows, zipped)
     assert list(zip(table["one"].to_pylist(), table["two"].to_pylist(), strict=True)) == [
         tuple(cell.strip() or None for cell in row) for row in rows
     ]
+    assert pa.concat_tables([table.slice(0, 0), *iter_csv(path, {"two": TEXT, "one": TEXT})]) == table
 
 
 WHOLE = gzip.compress(b"a,b\n" + b"".join(b"%d,%d\n" % (number, number * 7919 % 1000) for number in range(9000)))
@@ -85,7 +86,16 @@ WHOLE = gzip.compress(b"a,b\n" + b"".join(b"%d,%d\n" % (number, number * 7919 % 
     ],
 )
 def test_a_csv_file_that_is_not_as_declared(file, told, content, name, message):
-    assert told(read_csv, file(content, name), {"a": INT}).startswith(message)
+    for read in (read_csv, iter_csv):
+        assert told(read, file(content, name), {"a": INT}).startswith(message)
+
+
+def test_a_large_csv_file_is_read_in_pieces_and_a_fault_in_its_last_line_is_told(file, told):
+    rows = "".join(f"{number},{'x' * 40}\n" for number in range(300_000))
+    pieces = list(iter_csv(file(f"a,b\n{rows}"), {"a": INT}))
+    assert len(pieces) > 2
+    assert pa.concat_tables(pieces)["a"].to_pylist() == list(range(300_000))
+    assert told(iter_csv, file(f"a,b\n{rows}x,y\n"), {"a": INT}).startswith("x.csv:300002: ")
 
 
 def test_a_file_that_is_not_there(tmp_path, told):

@@ -44,6 +44,9 @@ def test_a_row_is_a_box_with_the_keys_of_its_path(root):
         assert [float(row[name]) for name in "xywh"] == [found[name] for name in "xywh"]
         assert found["release_split"] == row["split"]
         assert found["origin"] == f"{FILE}:{number}"
+        same = [box["number"] for box in boxes if (box["image"], box["phrase"]) == (found["image"], found["phrase"])]
+        assert found["first_box"] == same[0]
+    assert any(box["first_box"] < box["number"] for box in boxes)
     assert any('"' in row["label_text"] for row in written) or any("," in row["label_text"] for row in written)
 
 
