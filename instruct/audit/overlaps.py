@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from instruct.audit.copies import DIGEST, NAMESPACE, link_copies
 from instruct.audit.shards import KINDS, Group, count_records, every_key, keys_of_images
+from instruct.errors import DataError
 
 _MEMORY = "250MB"
 # Each thread needs buffers of its own, which many would not find room for.
@@ -61,6 +62,9 @@ class KeyIndex:
 
     Args:
         groups: the groups; they are known by their place in this list.
+
+    Raises:
+        DataError: at the end of its block, where memory and disk do not do for what was asked in it.
     """
 
     def __init__(self, groups: Sequence[Group]) -> None:
@@ -80,6 +84,11 @@ class KeyIndex:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._db.close()
         self._scratch.cleanup()
+        if isinstance(error, duckdb.OperationalError):
+            raise DataError(
+                f"the keys of the dataset cannot be compared: {str(error).splitlines()[0]}. What does not fit into"
+                f" {_MEMORY} of memory goes to {self._scratch.name}: make room there, or set TMPDIR to another folder"
+            ) from None
 
     def load(self) -> dict[tuple[str, str], RowKeys]:
         """Read the keys of every group, once.

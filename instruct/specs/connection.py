@@ -49,9 +49,10 @@ def connect(
     run = connection.execute
     run("SET python_enable_replacements = false")
     run("SET TimeZone = 'UTC'")
-    if spill is not None and bound is not None:
+    if spill is not None:
         spill.mkdir(parents=True, exist_ok=True)
         run("SET temp_directory = ?", [str(spill)])
+    if spill is not None and bound is not None:
         run(f"SET memory_limit = '{bound.memory}'; SET threads = {bound.threads}")
         with suppress(duckdb.CatalogException):  # new in DuckDB 2
             run(f"SET operator_memory_limit = '{_OPERATORS}'")

@@ -143,7 +143,8 @@ class RecordQueries:
 
         Raises:
             SpecError: the query does not bind or fails.
-            DataError: an id, study or image is null, an id stands twice, a split is none of the three.
+            DataError: an id, study or image is null, an id stands twice, a split is none of the three, or the disk is
+                full.
         """
         hashes: list[npt.NDArray[np.float64]] = []
         for batch in self._run(entry, fields, batch_rows):
@@ -181,6 +182,7 @@ class RecordQueries:
                 self.columns(entry)
                 return run()
             except (duckdb.Error, OSError) as error:
+                _refuse_full_disk(error)
                 if not self._bounds or "Out of Memory" not in str(error):
                     raise _explain(entry, error) from None
             self._connection.close()
@@ -306,6 +308,15 @@ def _line(entry: TaskEntry, line: int) -> str:
     path, row, column = entry.place("records").rsplit(":", 2)
     below = line if "\n" in entry.task.records else 0
     return f"{path}:{int(row) + below}:{column if not below else 1}"
+
+
+def _refuse_full_disk(error: duckdb.Error | OSError) -> None:
+    """Tell that what a query does not hold in memory could not be written."""
+    if match := re.search(r'Could not write file "(.*)": (.*)', str(error)):
+        raise DataError(
+            f"{match[1]}: cannot be written: {match[2]}. What is finished is kept; make room and run the same command"
+            " again"
+        ) from None
 
 
 def _explain(entry: TaskEntry, error: duckdb.Error | OSError, wrapped: bool = True) -> SpecError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import resource
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +16,7 @@ from instruct.audit.derived import Derived
 from instruct.audit.overlaps import KeyIndex
 from instruct.audit.result import matrix
 from instruct.audit.shards import KINDS, Group
+from instruct.errors import DataError
 from instruct.specs.task_spec import SPLITS
 from tests.audit.builds import shard
 
@@ -142,3 +144,26 @@ def test_many_cores_do_not_exhaust_the_memory(monkeypatch: pytest.MonkeyPatch, t
         index.load()
         assert [one.count for one in index.overlaps()] == [100_000] * 3
         assert len(index.shared("study", 0, 1)) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("memory", "largest", "why"),
+    [("8MB", None, "Out of Memory Error"), ("20MB", 1 << 20, "File too large")],
+)
+def test_too_little_memory_or_disk_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, memory: str, largest: int | None, why: str
+) -> None:
+    monkeypatch.setattr("instruct.audit.overlaps._MEMORY", memory)
+    rows = [(f"a/p{row}", [f"a/s{row}"], [f"a/{row}.png"]) for row in range(200_000)]
+    groups = [Group("A", "a", "train", {"row": [shard(tmp_path / "train.arrow", rows)]})]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if largest:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))
+    try:
+        with (
+            pytest.raises(DataError, match=rf"(?s)the keys of the dataset cannot be compared: .*{why}.*TMPDIR"),
+            KeyIndex(groups) as index,
+        ):
+            index.load()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import resource
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -281,6 +283,23 @@ def test_corrections_hold_when_a_query_runs_again(tmp_path, monkeypatch):
         batches = list(held.records(asked, [], 200_000))
     assert [len(batch) for batch in batches] == [99_999, 1]
     assert batches[1]["id"].to_pylist() == ["s000007"]
+
+
+def test_a_full_disk_is_told_as_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "BOUNDS", [connection.Bound("25MB", 1)])
+    asked = entry(tmp_path, f"SELECT {CORE} FROM studies ORDER BY hash(study)")
+    table = studies(*((f"s{number:06d}", "train") for number in range(200_000)))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with queries(table, spill=tmp_path / "spilled", keep=kept_apart) as held:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))  # as if no room were left
+        try:
+            with pytest.raises(DataError) as caught:
+                list(held.records(asked, [], 1000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    told = str(caught.value)
+    assert told.startswith(f"{tmp_path}/spilled/duckdb_temp_")
+    assert "cannot be written: File too large. What is finished is kept; make room and run the same command" in told
 
 
 def test_a_query_that_fails_amid_its_rows_names_its_place(tmp_path):
