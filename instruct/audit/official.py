@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.sources import get_source
-from instruct.sources.files import read_csv
+from instruct.sources.csv_files import read_csv
 from instruct.sources.mimic_keys import numbered_keys
 
 SOURCE = "mimic_cxr"

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, View, column
-from instruct.sources.files import origins, read_csv
+from instruct.sources.csv_files import read_csv
+from instruct.sources.files import origins
 
 LABELS = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Lesion", "Lung Opacity", "Edema",
@@ -114,5 +115,5 @@ SOURCE = Source(
     tables={"images": IMAGES},
     views={"studies": STUDIES},
     read=read,
-    modules=("instruct.sources.brax", "instruct.sources.files"),
+    modules=tuple(f"instruct.sources.{name}" for name in ("brax", "csv_files", "files")),
 )

@@ -18,7 +18,8 @@ from pydantic import Field
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
 from instruct.sources.chestxray14_split import OBTAIN, refuse, split_images
-from instruct.sources.files import origins, read_csv
+from instruct.sources.csv_files import read_csv
+from instruct.sources.files import origins
 
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",

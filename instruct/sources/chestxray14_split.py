@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from instruct.errors import DataError
 from instruct.sources.base import Files
-from instruct.sources.files import read_csv
+from instruct.sources.csv_files import read_csv
 
 OBTAIN = "Download it from the NIH Clinical Center's ChestX-ray14 page (open) or a mirror of it."
 

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from instruct.sources.base import Files
 from instruct.sources.chexpert_paths import Ints, Paths, parse_paths, parse_studies, together
-from instruct.sources.files import origins, read_csv
+from instruct.sources.csv_files import read_csv
+from instruct.sources.files import origins
 
 LABELS = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from instruct.errors import DataError
 from instruct.sources.arrays import stems
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import origins, read_csv
+from instruct.sources.csv_files import read_csv
+from instruct.sources.files import origins
 from instruct.sources.rsna_mapping import NAME, nih_images, nih_keys
 
 SPLITS = ("train", "val", "test")
@@ -137,5 +138,7 @@ SOURCE = Source(
     image_folders=(".",),
     tables={"images": IMAGES},
     read=read,
-    modules=tuple(f"instruct.sources.{name}" for name in ("covidx_cxr3", "rsna_mapping", "arrays", "files")),
+    modules=tuple(
+        f"instruct.sources.{name}" for name in ("covidx_cxr3", "rsna_mapping", "arrays", "csv_files", "files")
+    ),
 )

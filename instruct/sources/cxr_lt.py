@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.sources.base import Files, Input, Options, Rows, Source, Table, column
-from instruct.sources.files import csv_columns, origins, read_csv
+from instruct.sources.csv_files import csv_columns, read_csv
+from instruct.sources.files import origins
 from instruct.sources.mimic_cxr_images import refuse, refuse_repeated
 from instruct.sources.mimic_keys import numbered_keys
 

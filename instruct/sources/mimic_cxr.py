@@ -20,7 +20,7 @@ from pydantic import Field
 from instruct.errors import DataError
 from instruct.sources.arrays import Pieces
 from instruct.sources.base import Files, Input, Options, Rows, Source, Table, View, column
-from instruct.sources.files import read_csv
+from instruct.sources.csv_files import read_csv
 from instruct.sources.mimic_cxr_images import (
     IMAGES,
     SPLITS,

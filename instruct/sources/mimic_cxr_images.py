@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Table, column
-from instruct.sources.files import read_csv
+from instruct.sources.csv_files import read_csv
 from instruct.sources.mimic_keys import image_paths, numbered_keys
 
 SPLITS = {"train": "train", "validate": "val", "test": "test"}

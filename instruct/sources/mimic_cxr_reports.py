@@ -21,7 +21,7 @@ from rapidfuzz.distance import OSA
 
 from instruct.errors import DataError
 from instruct.sources.base import Files
-from instruct.sources.files import csv_columns, iter_csv
+from instruct.sources.csv_files import csv_columns, iter_csv
 from instruct.sources.zip_archive import members
 
 SECTIONS = ("findings", "impression", "last_paragraph", "comparison", "indication")

@@ -16,7 +16,8 @@ from pydantic import Field
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import origins, read_csv
+from instruct.sources.csv_files import read_csv
+from instruct.sources.files import origins
 from instruct.sources.mimic_keys import image_paths, numbered_keys
 
 QuestionType = Literal["abnormality", "presence", "view", "location", "level", "type", "difference"]

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, View, column
-from instruct.sources.files import origins, read_csv
+from instruct.sources.csv_files import read_csv
+from instruct.sources.files import origins
 from instruct.sources.mimic_keys import are_keys, image_paths, path_parts
 from instruct.sources.ms_cxr_coco import read_coco
 

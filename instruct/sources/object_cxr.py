@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from instruct.errors import DataError
 from instruct.sources.arrays import Ints, lists_of_rows, places, stems
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import csv_columns, origins, read_csv
+from instruct.sources.csv_files import csv_columns, read_csv
+from instruct.sources.files import origins
 from instruct.sources.listing import files_in
 from instruct.sources.pictures import picture_size
 

@@ -19,7 +19,7 @@ from lxml import etree
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import read_csv
+from instruct.sources.csv_files import read_csv
 
 SECTIONS = ("COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION")
 

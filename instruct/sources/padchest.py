@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, View, column
-from instruct.sources.files import origins, read_csv
+from instruct.sources.csv_files import read_csv
+from instruct.sources.files import origins
 
 VIEWS = (
     "POSTEROANTERIOR", "PA", "ANTEROPOSTERIOR", "AP", "", "LATERAL", "LL", "OBLICUA", "RL", "LLD", "GENERICA",
@@ -153,5 +154,5 @@ SOURCE = Source(
     tables={"images": IMAGES},
     views={"studies": STUDIES},
     read=read,
-    modules=("instruct.sources.padchest", "instruct.sources.files"),
+    modules=tuple(f"instruct.sources.{name}" for name in ("padchest", "csv_files", "files")),
 )

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import origins, read_csv
+from instruct.sources.csv_files import read_csv
+from instruct.sources.files import origins
 from instruct.sources.mimic_keys import numbered_keys
 
 METHODS = ("radgraph", "bertscore", "s_emb", "bleu")

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from instruct.errors import DataError
 from instruct.sources.arrays import first_rows, lists_of_rows
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import origins, read_csv
+from instruct.sources.csv_files import read_csv
+from instruct.sources.files import origins
 from instruct.sources.rsna_mapping import NAME, nih_images, nih_keys
 
 SIDE = 1024
@@ -162,5 +163,5 @@ SOURCE = Source(
     image_folders=(".",),
     tables={"images": IMAGES, "boxes": BOXES},
     read=read,
-    modules=tuple(f"instruct.sources.{name}" for name in ("rsna", "rsna_mapping", "arrays", "files")),
+    modules=tuple(f"instruct.sources.{name}" for name in ("rsna", "rsna_mapping", "arrays", "csv_files", "files")),
 )

@@ -17,7 +17,8 @@ from instruct.errors import DataError
 from instruct.regions import Runs, runs_of_gaps
 from instruct.sources.arrays import first_rows, lists_of_rows, places
 from instruct.sources.base import Files, Input, Options, Source, Table, column
-from instruct.sources.files import origins, read_csv
+from instruct.sources.csv_files import read_csv
+from instruct.sources.files import origins
 from instruct.sources.listing import files_in
 
 SIDE = 1024
@@ -141,6 +142,7 @@ SOURCE = Source(
     modules=(
         "instruct.sources.siim",
         "instruct.sources.arrays",
+        "instruct.sources.csv_files",
         "instruct.sources.files",
         "instruct.sources.listing",
         "instruct.regions",

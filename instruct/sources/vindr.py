@@ -16,7 +16,8 @@ from instruct.errors import DataError
 from instruct.regions import Ints
 from instruct.sources.arrays import first_rows, lists_of_rows
 from instruct.sources.base import Files, Input, Table, column
-from instruct.sources.files import csv_columns, origins, read_csv
+from instruct.sources.csv_files import csv_columns, read_csv
+from instruct.sources.files import origins
 from instruct.sources.vindr_boxes import OVERLAP, Merged, merge_boxes
 from instruct.sources.vindr_images import SIZES_TABLES, Sizes, image_sizes, places, refuse_small
 
@@ -96,6 +97,7 @@ MODULES = (
     "instruct.sources.vindr_images",
     "instruct.sources.arrays",
     "instruct.sources.dicom",
+    "instruct.sources.csv_files",
     "instruct.sources.files",
     "instruct.sources.listing",
     "instruct.sources.pictures",

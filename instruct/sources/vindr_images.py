@@ -18,8 +18,8 @@ from instruct.errors import DataError
 from instruct.regions import Floats, Ints
 from instruct.sources.arrays import stems
 from instruct.sources.base import Files
+from instruct.sources.csv_files import csv_columns, read_csv
 from instruct.sources.dicom import image_size
-from instruct.sources.files import csv_columns, read_csv
 from instruct.sources.listing import files_in
 from instruct.sources.pictures import picture_size
 
