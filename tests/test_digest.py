@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct.digest import digest_batch, digest_bytes, digest_code, digest_file, digest_json
+from instruct.digest import digest_batch, digest_bytes, digest_code, digest_file, digest_json, imported_code
 
 REGIONS = pa.list_(pa.struct([("label", pa.string()), ("box", pa.list_(pa.float64()))]))
 
@@ -152,3 +152,17 @@ def test_batch_digest_of_rarer_types_is_of_the_values_too(kind, one, other):
     assert digest([one, None], kind) == digest([one, None], kind) != digest([other, None], kind)
     assert digest_batch(pa.record_batch({"x": pa.array([other, one], kind).slice(1)})) == digest([one], kind)
     assert digest([None], kind) != digest([one], kind)
+
+
+def test_the_code_of_a_module_is_what_it_imports_of_its_own_distribution(tmp_path, monkeypatch):
+    (tmp_path / "clinic").mkdir()
+    (tmp_path / "clinic" / "__init__.py").write_text("")
+    (tmp_path / "clinic" / "reader.py").write_text("import json\nfrom clinic.dates import day\nimport clinic.codes\n")
+    (tmp_path / "clinic" / "dates.py").write_text("def day():\n    from clinic.codes import CODES\n")
+    (tmp_path / "clinic" / "codes.py").write_text("from instruct.errors import DataError\nimport clinic.reader\n")
+    (tmp_path / "clinic" / "other.py").write_text("import clinic.reader\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert imported_code("clinic.reader") == ["clinic.codes", "clinic.dates", "clinic.reader"]
+    of_mimic = imported_code("instruct.sources.mimic_cxr")
+    assert {"instruct.sources.mimic_cxr", "instruct.sources.zip_archive", "instruct.sources.csv_files"} <= set(of_mimic)
+    assert not any("synth" in name or "build" in name for name in of_mimic)

@@ -39,8 +39,8 @@ def stems(names: pa.StringArray) -> pa.StringArray:
     return pc.list_element(pc.split_pattern(names, ".", max_splits=1, reverse=True), 0)
 
 
-class Pieces:
-    """The pieces of a table, from which rows are taken without making the table one piece."""
+class Chunks:
+    """The chunks of a table, from which rows are taken without combining them."""
 
     def __init__(self, table: pa.Table) -> None:
         self._schema = table.schema
@@ -59,5 +59,5 @@ class Pieces:
         ]
         table = pa.Table.from_batches(parts, self._schema)
         found = pa.record_batch([values.combine_chunks() for values in table.columns], schema=self._schema)
-        places = np.searchsorted(ascending, np.asarray(pc.fill_null(asked, 0)))
-        return found.take(pa.array(places, mask=np.asarray(asked.is_null())))
+        at = np.searchsorted(ascending, np.asarray(pc.fill_null(asked, 0)))
+        return found.take(pa.array(at, mask=np.asarray(asked.is_null())))

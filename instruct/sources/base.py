@@ -104,7 +104,6 @@ class Source:
         views: name to view, over the tables.
         read: files and options to the rows of each table in ``tables``.
         options: the options ``read`` takes.
-        modules: importable modules whose code decides the tables; a change in them makes tables anew.
         marks: texts of which one stands near the beginning of a required file, where another source has files of the
             same names.
     """
@@ -117,7 +116,6 @@ class Source:
     image_folders: tuple[str, ...]
     tables: Mapping[str, Table]
     read: Callable[[Files, Any], Mapping[str, Rows]]
-    modules: tuple[str, ...]
     views: Mapping[str, View] = field(default_factory=dict)
     options: type[Options] = Options
     marks: tuple[bytes, ...] = ()

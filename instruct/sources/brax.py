@@ -115,5 +115,4 @@ SOURCE = Source(
     tables={"images": IMAGES},
     views={"studies": STUDIES},
     read=read,
-    modules=tuple(f"instruct.sources.{name}" for name in ("brax", "csv_files", "files")),
 )

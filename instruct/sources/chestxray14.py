@@ -219,5 +219,4 @@ SOURCE = Source(
     tables={"images": IMAGES, "boxes": BOXES},
     read=read,
     options=ChestXray14Options,
-    modules=("instruct.sources.chestxray14", "instruct.sources.chestxray14_split", "instruct.sources.files"),
 )

@@ -270,7 +270,4 @@ SOURCE = Source(
     views={"studies_with_prior": STUDIES_WITH_PRIOR},
     marks=(b"Path,", b"path_to_image", b"Study,"),
     read=read,
-    modules=tuple(
-        f"instruct.sources.{name}" for name in ("chexpert", "chexpert_parts", "chexpert_paths", "csv_files", "files")
-    ),
 )

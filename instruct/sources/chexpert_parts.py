@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from instruct.sources.base import Files
 from instruct.sources.chexpert_paths import Ints, Paths, parse_paths, parse_studies, together
-from instruct.sources.csv_files import read_csv
+from instruct.sources.csv_files import read_csv, refuse
 from instruct.sources.files import origins
 
 LABELS = (
@@ -30,6 +31,7 @@ SECTIONS = {
 Floats = npt.NDArray[np.float32]
 
 _text = pa.string()
+_VALUES = pa.array([1, 0, -1, None], pa.float32())
 _ABOUT = {"Frontal/Lateral": _text, "AP/PA": _text, "Sex": _text, "Age": pa.int32()}
 
 
@@ -73,7 +75,7 @@ def read_labels(files: Files, name: str) -> Part:
     return Part(
         parse_paths(path, table["Path"], "Path"),
         table.select(list(_ABOUT)),
-        _label_values(table),
+        _label_values(path, table),
         np.ones(len(table), bool),
         origins(files.relative(path), len(table), 2),
     )
@@ -96,7 +98,7 @@ def read_groundtruth(files: Files, image_folder: Path) -> Part:
     return Part(
         parse_paths(image_folder / "test", pa.array(images, _text), "image"),
         pa.table({name: pa.nulls(len(rows), kind) for name, kind in _ABOUT.items()}),
-        _label_values(table)[rows],
+        _label_values(path, table)[rows],
         np.ones(len(rows), bool),
         origins(files.relative(path), len(table), 2).take(pa.array(rows, pa.int64())),
     )
@@ -157,8 +159,15 @@ def _take(part: Part, rows: Ints) -> Part:
     )
 
 
-def _label_values(table: pa.Table) -> Floats:
+def _label_values(path: Path, table: pa.Table) -> Floats:
+    for label in LABELS:
+        wrong = pc.invert(pc.is_in(table[label], _VALUES))
+        refuse(path, wrong, partial(_not_a_value, label, table[label]))
     return np.stack([table[label].to_numpy() for label in LABELS], axis=1)
+
+
+def _not_a_value(label: str, given: pa.ChunkedArray, row: int) -> str:
+    return f"{label} is {given[row]}; expected 1, 0, -1 or blank"
 
 
 def _one_line(texts: pa.Array) -> pa.Array:

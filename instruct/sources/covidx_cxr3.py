@@ -138,7 +138,4 @@ SOURCE = Source(
     image_folders=(".",),
     tables={"images": IMAGES},
     read=read,
-    modules=tuple(
-        f"instruct.sources.{name}" for name in ("covidx_cxr3", "rsna_mapping", "arrays", "csv_files", "files")
-    ),
 )

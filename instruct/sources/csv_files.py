@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv as rows_csv
 import gzip
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,3 +205,34 @@ def csv_columns(path: Path, delimiter: str = ",") -> dict[str, str]:
         raise DataError(f"{path}:1: expected the names of columns, found nothing")
     names = next(rows_csv.reader([head], delimiter=delimiter))
     return {name.strip(): name for name in names}
+
+
+def refuse(path: Path, wrong: Any, message: Callable[[int], str]) -> None:
+    """Stop at the first row of a CSV file that is wrong.
+
+    Args:
+        path: the file, one line per row below a header.
+        wrong: a truth value per row; null is not wrong.
+        message: from the row's index to what is wrong with it, and what was expected.
+
+    Raises:
+        DataError: a row is wrong.
+    """
+    if pc.any(wrong).as_py():
+        row = int(pc.index(wrong, True).as_py())
+        raise DataError(f"{path}:{row + 2}: {message(row)}")
+
+
+def refuse_repeated(path: Path, values: pa.Array, what: str) -> None:
+    """Stop if a value stands in two rows of a CSV file.
+
+    Raises:
+        DataError: it does; the message names the second line.
+    """
+    if pc.count_distinct(values).as_py() == len(values):
+        return
+    seen: set[str] = set()
+    for row, value in enumerate(values.to_pylist()):
+        if value in seen:
+            raise DataError(f"{path}:{row + 2}: {what} {value} stands twice; expected one row for each {what}")
+        seen.add(value)

@@ -15,9 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.sources.base import Files, Input, Options, Rows, Source, Table, column
-from instruct.sources.csv_files import csv_columns, read_csv
+from instruct.sources.csv_files import csv_columns, read_csv, refuse, refuse_repeated
 from instruct.sources.files import origins
-from instruct.sources.mimic_cxr_images import refuse, refuse_repeated
 from instruct.sources.mimic_keys import numbered_keys
 
 NEW_CLASSES = (
@@ -130,5 +129,4 @@ SOURCE = Source(
     tables={"images": IMAGES},
     marks=(b"dicom_id",),
     read=read,
-    modules=("instruct.sources.cxr_lt", "instruct.sources.mimic_cxr_images", "instruct.sources.mimic_keys"),
 )

@@ -18,17 +18,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from instruct.errors import DataError
-from instruct.sources.arrays import Pieces
+from instruct.sources.arrays import Chunks
 from instruct.sources.base import Files, Input, Options, Rows, Source, Table, View, column
-from instruct.sources.csv_files import read_csv
+from instruct.sources.csv_files import read_csv, refuse, refuse_repeated
 from instruct.sources.mimic_cxr_images import (
     IMAGES,
     SPLITS,
     origins_of,
     paths_of,
     read_images,
-    refuse,
-    refuse_repeated,
     runs,
     with_paths,
 )
@@ -128,7 +126,7 @@ def _studies(
     every = images["study"].take(pa.array(starts)).combine_chunks()
     label_rows = pc.index_in(every, labelled)
     text_rows = [pc.index_in(every, table["study"]) for table in sections]
-    texts = [Pieces(table) for table in sections]
+    texts = [Chunks(table) for table in sections]
     missing = pa.scalar(None, _text)
     for start in range(0, len(starts), _AT_A_TIME):
         piece = slice(start, start + _AT_A_TIME)
@@ -148,8 +146,8 @@ def _studies(
             **{section: pa.repeat(missing, len(first)) for section in SECTIONS},
             "origin": origins_of(first, name),
         }
-        for pieces, rows in zip(texts, text_rows, strict=True):
-            found = pieces.take(rows[piece])
+        for chunks, rows in zip(texts, text_rows, strict=True):
+            found = chunks.take(rows[piece])
             columns |= dict(zip(found.schema.names[1:], found.columns[1:], strict=True))
         yield from pa.table([columns[field.name] for field in STUDIES.schema], schema=STUDIES.schema).to_batches()
 
@@ -261,12 +259,4 @@ SOURCE = Source(
     views={"studies_with_prior": STUDIES_WITH_PRIOR},
     read=read,
     options=MimicCxrOptions,
-    modules=(
-        "instruct.sources.arrays",
-        "instruct.sources.mimic_cxr",
-        "instruct.sources.mimic_cxr_images",
-        "instruct.sources.mimic_cxr_reports",
-        "instruct.sources.mimic_keys",
-        "instruct.sources.zip_archive",
-    ),
 )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Table, column
-from instruct.sources.csv_files import read_csv
+from instruct.sources.csv_files import read_csv, refuse, refuse_repeated
 from instruct.sources.mimic_keys import image_paths, numbered_keys
 
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
@@ -129,37 +128,6 @@ def paths_of(images: pa.Table) -> pa.Array:
 def origins_of(images: pa.Table, name: str) -> pa.Array:
     """Provenance of some images: metadata file and row."""
     return pc.binary_replace_slice(images["row"].combine_chunks().cast(_text), 0, 0, f"{name}:")
-
-
-def refuse(path: Path, wrong: Any, message: Callable[[int], str]) -> None:
-    """Stop at the first row of a CSV file that is wrong.
-
-    Args:
-        path: the file, one line per row below a header.
-        wrong: a truth value per row; null is not wrong.
-        message: from the row's index to what is wrong with it, and what was expected.
-
-    Raises:
-        DataError: a row is wrong.
-    """
-    if pc.any(wrong).as_py():
-        row = int(pc.index(wrong, True).as_py())
-        raise DataError(f"{path}:{row + 2}: {message(row)}")
-
-
-def refuse_repeated(path: Path, values: pa.Array, what: str) -> None:
-    """Stop if a value stands in two rows of a CSV file.
-
-    Raises:
-        DataError: it does; the message names the second line.
-    """
-    if pc.count_distinct(values).as_py() == len(values):
-        return
-    seen: set[str] = set()
-    for row, value in enumerate(values.to_pylist()):
-        if value in seen:
-            raise DataError(f"{path}:{row + 2}: {what} {value} stands twice; expected one row for each {what}")
-        seen.add(value)
 
 
 def runs(values: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

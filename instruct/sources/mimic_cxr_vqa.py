@@ -141,5 +141,4 @@ SOURCE = Source(
     tables={"questions": QUESTIONS},
     marks=(b'"semantic_type"',),
     read=read,
-    modules=("instruct.sources.mimic_cxr_vqa", "instruct.sources.json_stream", "instruct.sources.mimic_keys"),
 )

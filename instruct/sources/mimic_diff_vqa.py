@@ -166,5 +166,4 @@ SOURCE = Source(
     tables={"questions": QUESTIONS, "studies": STUDIES},
     read=read,
     options=MimicDiffVqaOptions,
-    modules=("instruct.sources.mimic_diff_vqa", "instruct.sources.mimic_keys"),
 )

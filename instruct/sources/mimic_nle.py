@@ -194,5 +194,4 @@ SOURCE = Source(
     image_folders=("files",),
     tables={"explanations": EXPLANATIONS},
     read=read,
-    modules=("instruct.sources.mimic_nle", "instruct.sources.mimic_keys"),
 )

@@ -168,5 +168,4 @@ SOURCE = Source(
     tables={"boxes": BOXES},
     views={"phrases": PHRASES},
     read=read,
-    modules=("instruct.sources.ms_cxr", "instruct.sources.ms_cxr_coco", "instruct.sources.mimic_keys"),
 )

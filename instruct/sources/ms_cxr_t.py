@@ -173,5 +173,4 @@ SOURCE = Source(
     image_folders=("files",),
     tables={"comparisons": COMPARISONS, "sentences": SENTENCES},
     read=read,
-    modules=("instruct.sources.ms_cxr_t", "instruct.sources.mimic_keys"),
 )

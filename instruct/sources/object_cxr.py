@@ -175,11 +175,4 @@ SOURCE = Source(
     tables={"images": IMAGES, "objects": OBJECTS},
     marks=(b"annotation",),
     read=read,
-    modules=(
-        "instruct.sources.object_cxr",
-        "instruct.sources.arrays",
-        "instruct.sources.files",
-        "instruct.sources.listing",
-        "instruct.sources.pictures",
-    ),
 )

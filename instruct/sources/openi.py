@@ -176,5 +176,4 @@ SOURCE = Source(
     image_folders=("images", "NLMCXR_png", "png", "."),  # the archive of images is flat
     tables={"studies": STUDIES, "images": IMAGES},
     read=read,
-    modules=("instruct.sources.openi", "instruct.sources.files"),
 )

@@ -154,5 +154,4 @@ SOURCE = Source(
     tables={"images": IMAGES},
     views={"studies": STUDIES},
     read=read,
-    modules=tuple(f"instruct.sources.{name}" for name in ("padchest", "csv_files", "files")),
 )

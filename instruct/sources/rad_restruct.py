@@ -142,5 +142,4 @@ SOURCE = Source(
     image_folders=("images", "data/radrestruct/images", "radrestruct/images"),
     tables={"reports": REPORTS, "questions": QUESTIONS},
     read=read,
-    modules=("instruct.sources.rad_restruct", "instruct.sources.rad_restruct_questions"),
 )

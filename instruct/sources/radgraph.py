@@ -241,5 +241,4 @@ SOURCE = Source(
     tables={"reports": REPORTS, "entities": ENTITIES},
     marks=(b'"entities"',),
     read=read,
-    modules=("instruct.sources.radgraph",),
 )

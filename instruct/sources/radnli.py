@@ -113,5 +113,4 @@ SOURCE = Source(
     image_folders=("images",),
     tables={"pairs": PAIRS},
     read=read,
-    modules=("instruct.sources.radnli",),
 )

@@ -202,5 +202,4 @@ SOURCE = Source(
     tables={"questions": QUESTIONS},
     marks=(b'"paragraphs"',),
     read=read,
-    modules=("instruct.sources.radqa",),
 )

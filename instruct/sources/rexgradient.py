@@ -320,5 +320,4 @@ SOURCE = Source(
     views={"images": IMAGES, "studies_with_prior": STUDIES_WITH_PRIOR},
     read=read,
     options=RexGradientOptions,
-    modules=("instruct.sources.rexgradient", "instruct.sources.json_stream", "instruct.sources.files"),
 )

@@ -177,5 +177,4 @@ SOURCE = Source(
     image_folders=("images",),
     tables={"candidates": CANDIDATES, "ratings": RATINGS, "categories": ERROR_CATEGORIES},
     read=read,
-    modules=("instruct.sources.rexval", "instruct.sources.mimic_keys"),
 )

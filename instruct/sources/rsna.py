@@ -163,5 +163,4 @@ SOURCE = Source(
     image_folders=(".",),
     tables={"images": IMAGES, "boxes": BOXES},
     read=read,
-    modules=tuple(f"instruct.sources.{name}" for name in ("rsna", "rsna_mapping", "arrays", "csv_files", "files")),
 )

@@ -139,12 +139,4 @@ SOURCE = Source(
     image_folders=(".",),
     tables={"images": IMAGES, "masks": MASKS},
     read=read,
-    modules=(
-        "instruct.sources.siim",
-        "instruct.sources.arrays",
-        "instruct.sources.csv_files",
-        "instruct.sources.files",
-        "instruct.sources.listing",
-        "instruct.regions",
-    ),
 )

@@ -91,17 +91,6 @@ LABELS = Table(
 )
 
 TABLES = {"images": IMAGES, "annotations": ANNOTATIONS, "boxes": BOXES, "image_labels": LABELS}
-MODULES = (
-    "instruct.sources.vindr",
-    "instruct.sources.vindr_boxes",
-    "instruct.sources.vindr_images",
-    "instruct.sources.arrays",
-    "instruct.sources.dicom",
-    "instruct.sources.csv_files",
-    "instruct.sources.files",
-    "instruct.sources.listing",
-    "instruct.sources.pictures",
-)
 SIZES_INPUTS = tuple(
     Input(
         f"sizes_{split}",

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source
-from instruct.sources.vindr import MODULES, SIZES_INPUTS, TABLES, read_vindr
+from instruct.sources.vindr import SIZES_INPUTS, TABLES, read_vindr
 
 CLASSES = (
     "Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture", "Consolidation",
@@ -59,5 +59,4 @@ SOURCE = Source(
     tables=TABLES,
     marks=(b"rad_id",),
     read=read,
-    modules=("instruct.sources.vindr_cxr", *MODULES),
 )

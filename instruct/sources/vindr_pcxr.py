@@ -9,7 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from instruct.sources.base import Files, Input, Options, Source
-from instruct.sources.vindr import MODULES, SIZES_INPUTS, TABLES, read_vindr
+from instruct.sources.vindr import SIZES_INPUTS, TABLES, read_vindr
 
 _OBTAIN = "Get it with credentialed access from https://physionet.org/content/vindr-pcxr/1.0.0/."
 
@@ -49,5 +49,4 @@ SOURCE = Source(
     tables=TABLES,
     marks=(b"rad_ID",),
     read=read,
-    modules=("instruct.sources.vindr_pcxr", *MODULES),
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from instruct.sources.arrays import Pieces
+from instruct.sources.arrays import Chunks
 from instruct.specs.task_spec import SPLITS
 
 # The same order in SQL; what is no split or no id comes first, to be told at once.
@@ -49,12 +49,12 @@ def put_in_order(records: pa.Table, rows: int) -> Iterator[pa.RecordBatch]:
         records: columns ``id`` (no two alike) and ``split``, among others.
         rows: as :func:`cut` takes it.
     """
-    pieces = Pieces(records)
+    chunks = Chunks(records)
     for split in SPLITS:
         found = pc.indices_nonzero(pc.equal(records["split"], split)).cast(pa.int64())
         order = np.asarray(found.take(pc.sort_indices(records["id"].take(found))))
         for start in range(0, len(order), rows):
-            yield pieces.take(order[start : start + rows])
+            yield chunks.take(order[start : start + rows])
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:

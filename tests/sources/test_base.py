@@ -23,7 +23,6 @@ def toy(read=lambda files, options: {}, **changes: object) -> Source:
         "image_folders": ("images", "png"),
         "tables": {"studies": Table("One row per study.", SCHEMA)},
         "read": read,
-        "modules": ("instruct.errors",),
     }
     return Source(**settings | changes)
 
@@ -121,4 +120,3 @@ def test_every_source_documents_what_it_reads_and_gives(name):
             assert (field.metadata or {}).get(b"description"), f"{table_name}.{field.name} has no description"
     for option in source.options.model_fields.values():
         assert option.description
-    assert f"instruct.sources.{name}" in source.modules

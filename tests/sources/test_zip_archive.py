@@ -21,13 +21,14 @@ contents = st.binary(max_size=300) | st.binary(min_size=1, max_size=20).map(lamb
 methods = st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 
 
-def written(entries, before=b"", comment=b"", force_zip64=False) -> bytes:
+def written(entries, before=b"", comment=b"", force_zip64=False, extra=b"", about=b"") -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.comment = comment
         for name, content, method in entries:
             entry = zipfile.ZipInfo(name)
             entry.compress_type = method
+            entry.extra, entry.comment = extra, about
             with archive.open(entry, "w", force_zip64=force_zip64) as member:
                 member.write(content)
     return before + file.getvalue()
@@ -70,6 +71,27 @@ def test_sizes_and_places_that_need_64_bits_are_read(tmp_path, monkeypatch):
     assert everything(path) == [("a", b"a" * 50), ("b", b"bc" * 50)]
 
 
+OTHER = struct.pack("<2H3s", 0x5455, 3, b"123")  # an extra field that is passed over
+
+
+@pytest.mark.parametrize("limit", [None, 10])
+@pytest.mark.parametrize("extra", [b"", OTHER, OTHER + b"\0\0\0"])
+def test_what_else_an_entry_may_hold(tmp_path, monkeypatch, limit, extra):
+    if limit:
+        monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
+    path = tmp_path / "a.zip"
+    entries = [("a", b"a" * 50, zipfile.ZIP_DEFLATED), ("b", b"bc", zipfile.ZIP_STORED), ("c", b"c" * 12, 0)]
+    path.write_bytes(written(entries, comment=b"c" * 65_535, force_zip64=bool(limit), extra=extra))
+    assert everything(path) == [(name, content) for name, content, _ in entries]
+
+
+def test_names_and_comments_of_old_archives(tmp_path):
+    path = tmp_path / "a.zip"
+    content = written([("s1_o.txt", b"one", 0), ("s2.txt", b"two", 0)], comment=b"said PK", about=b"of each")
+    path.write_bytes(content.replace(b"s1_o", b"s1_\x94"))  # in code page 437
+    assert everything(path) == [("s1_ö.txt", b"one"), ("s2.txt", b"two")]
+
+
 def test_only_what_is_wanted_is_unpacked(tmp_path):
     path = tmp_path / "a.zip"
     path.write_bytes(written([("x/", b"", 0), ("x/1.txt", b"one", 8), ("x/2.gif", b"two", zipfile.ZIP_LZMA)]))
@@ -89,14 +111,17 @@ def changed(place: int, new: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "cannot mmap an empty file"),
+        (b"", "its end is missing"),
         (b"no archive", "its end is missing"),
-        (ONE[:-10], "unpack_from requires|its directory does not start"),
+        (ONE[:-10], "its end is missing"),
         (ONE[20:], "its directory does not start where its end says"),
         (changed(DIRECTORY, b"XX"), f"no entry of its directory at byte {DIRECTORY}"),
         (changed(DIRECTORY + 8, b"\1"), "s1.txt is encrypted; expected a member stored or deflated"),
-        (changed(0, b"XX"), "no member at byte 0, where s1.txt should be"),
-        (changed(DIRECTORY + 42, struct.pack("<L", 2**31)), "unpack_from requires"),
+        (changed(0, b"XX"), "s1.txt is not where its directory says"),
+        (changed(ONE.index(b"s2.txt"), b"s3"), "s2.txt is not where its directory says"),
+        (changed(ONE.rindex(b"s2.txt"), b"s3"), "s3.txt is not where its directory says"),
+        (changed(DIRECTORY + 42, struct.pack("<L", 2**31)), "s1.txt is not where its directory says"),
+        (changed(DIRECTORY + 20, struct.pack("<L", 2**31)), "s1.txt is not where its directory says"),
         (changed(DIRECTORY + 16, b"\0\0\0\0"), "s1.txt does not have the length and the checksum"),
         (changed(DIRECTORY + 24, b"\5\0\0\0"), "s1.txt does not have the length and the checksum"),
         (changed(36, b"\xff\xff\xff"), "invalid block type|does not have the length"),
@@ -118,4 +143,19 @@ def test_a_changed_byte_gives_the_same_reports_or_an_error(tmp_path_factory, pla
         found = everything(path)
     except DataError:
         return
-    assert [content for _, content in found] == [b"a report " * 30, b"two"]
+    assert found == [("s1.txt", b"a report " * 30), ("s2.txt", b"two")]
+
+
+@settings(max_examples=100)
+@given(st.lists(st.integers(0, 2**64 - 1) | st.sampled_from([2**63 - 1, 2**63, 2**40]), min_size=3, max_size=3))
+def test_any_sizes_in_64_bits_are_told(tmp_path_factory, numbers):
+    path = tmp_path_factory.mktemp("archive") / "a.zip"
+    extra = struct.pack("<2H3Q", 1, 24, *numbers)
+    content = bytearray(written([("s1.txt", b"one", 0)], extra=struct.pack("<2H24s", 0x5455, 24, b"")))
+    directory = content.index(b"PK\1\2")
+    for place in (20, 24, 42):
+        content[directory + place : directory + place + 4] = b"\xff" * 4
+    content[directory + 46 + 6 : directory + 46 + 6 + len(extra)] = extra
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="the archive cannot be read to its end"):
+        everything(path)

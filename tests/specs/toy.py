@@ -27,7 +27,6 @@ SOURCE = Source(
     image_folders=("images",),
     tables={"studies": Table("One row per study.", STUDIES)},
     read=lambda files, options: {},
-    modules=(),
     views={"tests": View("The test studies.", "SELECT * FROM toy.studies WHERE split = 'test'")},
 )
 # The columns every query must give.
