@@ -167,7 +167,7 @@ def _label_values(path: Path, table: pa.Table) -> Floats:
 
 
 def _not_a_value(label: str, given: pa.ChunkedArray, row: int) -> str:
-    return f"{label} is {given[row]}; expected 1, 0, -1 or blank"
+    return f"{label} is {given[row].as_py():g}; expected 1, 0, -1 or blank"
 
 
 def _one_line(texts: pa.Array) -> pa.Array:

@@ -120,7 +120,7 @@ def test_tables_of_chexpert_with_the_images_of_chexpert_plus(tmp_path):
         ("view1_frontal.jpg", "view1.jpg", r"train.csv:2: Path is"),
         ("patient0", "person0", r"train.csv:2: Path is"),
         ("Frontal", "Frontal,", r"train.csv:2: .*Expected 19 columns"),
-        ("1.0", "0.7", r"train.csv:2: .* is 0.7; expected 1, 0, -1 or blank"),
+        (",1.0", ",0.7", r"train.csv:2: .* is 0.7; expected 1, 0, -1 or blank"),
     ],
 )
 def test_faults_name_the_line(tmp_path, old, new, message):
