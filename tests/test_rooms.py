@@ -15,7 +15,7 @@ ROOMS = [
     "testing", "training", "cli",
 ]  # fmt: skip
 PACKAGE = REPOSITORY / "instruct"
-FOUNDATION = ["errors", "digest", "memory", "model", "polygons", "reasons", "regions", "resources"]
+FOUNDATION = ["errors", "digest", "memory", "model", "polygons", "reasons", "regions", "resources", "shard"]
 # Doors, through which users come in; only the command line uses them too.
 DOORS = {"__init__": ROOMS[:-1], "api": ROOMS[:-1]}
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from instruct.shard import open_shard
 from instruct.specs.task_spec import SPLITS
 
 # Kinds of keys, the most telling last: who shares an image shares its study and its patient.
@@ -65,8 +66,8 @@ def groups_of(folder: Path, tasks: Sequence[Mapping[str, Any]]) -> list[Group]:
 
 def read(file: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Some columns of a shard, batch by batch; nothing is copied."""
-    with pa.memory_map(str(file)) as source:
-        for batch in pa.ipc.open_stream(source):
+    with open_shard(file) as shard:
+        for batch in shard:
             yield batch.select(columns)
 
 
@@ -123,5 +124,5 @@ def keys_of_images(files: Iterable[Path], images: pa.Array) -> pa.Table:
 
 def _keys(file: Path) -> pa.ChunkedArray:
     """The keys of a shard's examples; nothing else of it is read."""
-    with pa.memory_map(str(file)) as source:
-        return pa.ipc.open_stream(source).read_all()["keys"]
+    with open_shard(file) as shard:
+        return shard.read_all()["keys"]

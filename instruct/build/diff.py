@@ -11,6 +11,7 @@ from typing import Any
 from instruct.build.diff_rows import Difference, Rows, Shard
 from instruct.build.facts import changes
 from instruct.build.verify import read_manifest
+from instruct.shard import damaged
 
 _Task = Mapping[str, Any] | None
 
@@ -66,8 +67,9 @@ class BuildDiff:
 def diff(before: Path, after: Path) -> BuildDiff:
     """Compare two dataset folders.
 
-    Shards of one digest are taken for equal without being read; ``cxr-instruct verify`` says whether they are what the
-    manifest tells. Examples are matched by record, and by variant where a record has several.
+    Shards of one digest are taken for equal without being read, if they have the size that the manifest tells;
+    ``cxr-instruct verify`` says whether they are what it tells. Examples are matched by record, and by variant where a
+    record has several.
 
     Args:
         before: one folder.
@@ -84,6 +86,8 @@ def diff(before: Path, after: Path) -> BuildDiff:
     rows = Rows((before, after), any(manifest["recipe"]["variants"] != 1 for manifest in manifests))
     read = [0, 0]
     tasks = [{task["config"]: task for task in manifest["tasks"]} for manifest in manifests]
+    for folder, manifest in zip((before, after), manifests, strict=True):
+        _refuse_damaged(folder, manifest)
     found = [
         _task(rows, [side.get(config) for side in tasks], read) for config in dict.fromkeys([*tasks[0], *tasks[1]])
     ]
@@ -97,6 +101,16 @@ def diff(before: Path, after: Path) -> BuildDiff:
         images={source: differences for source, differences in sorted(images.items()) if differences},
         read=(read[0], read[1]),
     )
+
+
+def _refuse_damaged(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse a folder whose shards are not there, or of another size: what is equal is not read."""
+    shards = [shard for task in manifest["tasks"] for _, shard in _shards(task)]
+    shards += [shard for held in _tables(manifest).values() for _, shard in held]
+    for shard in shards:
+        file = folder / shard["file"]
+        if not file.is_file() or file.stat().st_size != shard["bytes"]:
+            raise damaged(file)
 
 
 def _flat(value: Any, place: str = "") -> dict[str, Any]:

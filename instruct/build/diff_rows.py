@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from instruct.build.image_table import image_schema
-from instruct.errors import DataError
+from instruct.shard import open_shard
 
 # Ids shown of each kind of difference.
 EXAMPLES = 3
@@ -165,8 +165,5 @@ def _column(aspect: str) -> str:
 
 
 def _open(file: Path, columns: Sequence[str]) -> pa.Table:
-    try:
-        with pa.memory_map(str(file)) as source:
-            return pa.ipc.open_stream(source).read_all().select(columns)
-    except (OSError, pa.ArrowInvalid):
-        raise DataError(f"{file}: is missing or damaged; the build command mends it") from None
+    with open_shard(file) as shard:
+        return shard.read_all().select(columns)

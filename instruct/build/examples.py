@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.build.verify import read_manifest
 from instruct.errors import UsageError
+from instruct.shard import open_shard
 
 
 def find_examples(
@@ -49,8 +49,8 @@ def find_examples(
 def _take(files: list[Path], identifier: str | None, number: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for file in files:
-        with pa.memory_map(str(file)) as source:
-            table = pa.ipc.open_stream(source).read_all()
+        with open_shard(file) as shard:
+            table = shard.read_all()
             if identifier is not None:
                 record = pc.struct_field(table["keys"], "record")
                 table = table.filter(pc.or_(pc.equal(table["id"], identifier), pc.equal(record, identifier)))

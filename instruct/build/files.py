@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -16,6 +17,7 @@ from uuid import uuid4
 
 from instruct.errors import DataError, UsageError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
 
 
@@ -54,8 +56,9 @@ def explaining(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
+        mend = "make room" if error.errno in _NO_ROOM else "see to it, or choose another folder,"
         raise DataError(
-            f"{path}: cannot be written: {why}. What is finished is kept; make room and run the same command again"
+            f"{path}: cannot be written: {why}. What is finished is kept; {mend} and run the same command again"
         ) from None
 
 

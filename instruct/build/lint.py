@@ -8,7 +8,8 @@ Rules, each with the message it gives:
 * the target is not told in the prompt;
 * a template that shows images has a query that gives them, and the reverse;
 * each variant places each image once and in order, and renders on made-up records;
-* no ``{name}`` with single braces, which Jinja prints as it stands.
+* no ``{name}`` with single braces, which Jinja prints as it stands;
+* no text that a model family reads as a control token, such as ``<image>``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import pyarrow as pa
 
 from instruct.errors import SpecError
 from instruct.prompts.language import Turn, Variant
+from instruct.prompts.marks import SPECIAL_TOKEN
 from instruct.prompts.render import render_records
 from instruct.prompts.source import find_template
 from instruct.prompts.template import CompiledTemplate, compile_template
@@ -33,6 +35,7 @@ from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import TaskEntry
 
 _SINGLE_BRACES = re.compile(r"(?<![{%#])\{\s*[a-z_][a-z_0-9.]*\s*\}(?!\})")
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _CONTRACT_TYPES = {name: kind for name, _, kind, *_ in CONTRACT}
 # Made-up values of the contract's columns, which have to fit each other.
 _EXAMPLES: dict[str, Any] = {
@@ -108,7 +111,13 @@ def lint_template(template: CompiledTemplate) -> list[str]:
     problems = []
     for name, text in source.texts:
         path = str(Path(source.path).with_name(name))
-        for number, line in enumerate(text.splitlines(), 1):
+        printed = _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), text)
+        for number, line in enumerate(printed.splitlines(), 1):
+            for match in SPECIAL_TOKEN.finditer(line):
+                problems.append(
+                    f"{path}:{number}:{match.start() + 1}: models read {match[0]} as a control token; leave it out, and"
+                    " write {{ images }} or {{ image(0) }} where an image stands"
+                )
             for match in _SINGLE_BRACES.finditer(line):
                 problems.append(
                     f"{path}:{number}:{match.start() + 1}: {match[0]} prints as it stands;"

@@ -14,7 +14,7 @@ from instruct.build.corrections import Corrections, find_corrections
 from instruct.build.facts import changes, dialect_of, task_facts
 from instruct.build.image_stage import ImageStage, dry_stage
 from instruct.build.job import Job, ShardResult
-from instruct.build.lint import bare_queries, lint_task
+from instruct.build.lint import bare_queries, lint_task, lint_template
 from instruct.build.output import OutputFolder
 from instruct.build.selection import Selection, select
 from instruct.build.tables import SourceTables
@@ -125,8 +125,11 @@ def plan_tasks(selection: Selection, output: OutputFolder, stage: ImageStage) ->
             found = compile_template(find_template(entry.task.template, selection.template_folders))
             templates[entry.task.template] = compile_template(found.source, dialect_of(found, selection.recipe))
     present = [entry for entry in selection.entries if entry.config not in selection.absent]
+    used = dict.fromkeys(entry.task.template for entry in present)
+    problems = [problem for name in used for problem in lint_template(templates[name])]
     with bare_queries(present) as empty:
-        problems = [problem for entry in present for problem in lint_task(entry, empty, templates[entry.task.template])]
+        for entry in present:
+            problems += lint_task(entry, empty, templates[entry.task.template])
     if problems:
         raise SpecError(problems)
     sources = SourceTables(selection, output.scratch)

@@ -62,8 +62,9 @@ class SourceTables:
                 digests = pool.submit(_digests, files, stop)
                 try:
                     tables = source.tables_of(files, self.options(name), partial(self._keep, name))
-                except BaseException:
+                except BaseException as error:
                     stop.set()
+                    error.add_note(f"in the reader of source {name}")
                     raise
                 inputs = digests.result()
             if self._several:

@@ -21,6 +21,7 @@ from instruct.evaluation.files import Row
 from instruct.evaluation.pairs import Group, group_of
 from instruct.evaluation.tasks.kinds import KINDS, SEGMENTATION
 from instruct.prompts.dialect import read_boxes, read_polygons
+from instruct.shard import open_shard
 
 _COLUMNS = ("id", "task", "dataset", "messages", "regions", "options", "answers", "keys")
 _SPLITS = {"validation": "val"}
@@ -112,12 +113,9 @@ def _find(
 
 
 def _matching(file: Path, wanted: pa.Array) -> list[dict[str, Any]]:
-    try:
-        with pa.memory_map(str(file)) as source:
-            table = pa.ipc.open_stream(source).read_all().select(_COLUMNS)
-            found: list[dict[str, Any]] = table.filter(pc.is_in(table["id"], wanted)).to_pylist()
-    except (OSError, pa.ArrowInvalid, KeyError):
-        raise DataError(f"{file}: is missing or damaged; `cxr-instruct verify` says what else is") from None
+    with open_shard(file) as shard:
+        table = shard.read_all().select(_COLUMNS)
+        found: list[dict[str, Any]] = table.filter(pc.is_in(table["id"], wanted)).to_pylist()
     return found
 
 

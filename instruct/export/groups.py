@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.build.output import SPLIT_NAMES
-from instruct.errors import DataError, UsageError
+from instruct.errors import UsageError
+from instruct.shard import open_shard
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,9 @@ class Group:
             DataError: a shard is missing or not the one that the build wrote.
         """
         for file, size in self.shards:
-            try:
-                if file.stat().st_size != size:
-                    raise OSError
-                with pa.memory_map(str(file)) as source:
-                    for batch in pa.ipc.open_stream(source):
-                        yield batch.select(columns)
-            except (OSError, pa.ArrowInvalid):
-                raise DataError(
-                    f"{file}: is missing, or not the shard that the build wrote; `cxr-instruct verify` says what else"
-                    " is, and the build command mends it"
-                ) from None
+            with open_shard(file, size) as shard:
+                for batch in shard:
+                    yield batch.select(columns)
 
     def has(self, column: str) -> bool:
         """Whether a column of lists holds anything at all."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from itertools import repeat
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.buffers import text_bytes
-from instruct.images.fault import MAX_PIXELS
+from instruct.images.fault import MAX_PIXELS, ImageFault
 from instruct.reasons import Reason
 
 _UNSEEN = object()
@@ -86,11 +87,17 @@ class ImageFolder:
 def _decodes(file: str) -> bool:
     from PIL import Image
 
+    from instruct.images.dicom import is_dicom, read_dicom
+
     try:
-        with Image.open(file) as image:
+        data = Path(file).read_bytes()
+        if is_dicom(data):
+            read_dicom(data)
+            return True
+        with Image.open(BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 return False
             image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, ImageFault, Image.DecompressionBombError):
         return False
     return True

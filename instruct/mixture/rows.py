@@ -14,6 +14,7 @@ from instruct.build.image_table import ImageTable
 from instruct.build.schema import shard_schema
 from instruct.errors import DataError
 from instruct.mixture.index import Part
+from instruct.shard import open_shard
 
 
 class PartRows:
@@ -134,18 +135,10 @@ def _joined(images: pa.ListArray, keys: pa.ListArray, roots: dict[str, str]) -> 
 
 def _open(part: Part, name: str, rows: int, size: int) -> list[pa.RecordBatch]:
     file = part.folder / name
-    try:
-        if file.stat().st_size != size:
-            raise OSError
-        with pa.memory_map(str(file)) as source:
-            batches: list[pa.RecordBatch] = pa.ipc.open_stream(source).read_all().to_batches()
+    with open_shard(file, size) as shard:
+        batches: list[pa.RecordBatch] = shard.read_all().to_batches()
         if sum(map(len, batches)) != rows:
             raise OSError
-    except (OSError, pa.ArrowInvalid):
-        raise DataError(
-            f"{file}: is missing, or not the shard that the build wrote; `cxr-instruct verify {part.folder}` says what "
-            "else is, and the build command mends it"
-        ) from None
     return batches
 
 

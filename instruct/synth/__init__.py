@@ -5,6 +5,7 @@ Everything in them is invented here: ids, words and pictures. The same arguments
 
 from __future__ import annotations
 
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,5 +70,11 @@ def write(source: str, root: Path, *, studies: int, seed: int = 0, images: bool 
     """
     if source not in SOURCES:
         raise UsageError(f"unknown synthetic source {source!r}: expected one of {', '.join(sorted(SOURCES))}")
-    planted: Planted = import_module(SOURCES[source]).write(Path(root), studies=studies, seed=seed, images=images)
+    new = not Path(root).exists()
+    try:
+        planted: Planted = import_module(SOURCES[source]).write(Path(root), studies=studies, seed=seed, images=images)
+    except BaseException:  # half a corpus would be in the way of the next try
+        if new:
+            shutil.rmtree(root, ignore_errors=True)
+        raise
     return planted

@@ -72,10 +72,13 @@ def test_two_builds_of_the_same(workshop):
     one, other = workshop.build("one"), workshop.build("other")
     found = diff(one, other)
     assert found.same and found.read == (0, 2 * len(shards(one)))
-    # Equal shards are not read: they may even be gone.
+    # Equal shards are not read, only looked for.
     for file in shards(other).values():
-        file.unlink()
+        file.write_bytes(bytes(file.stat().st_size))
     assert call("diff", one, other).out == f"the same examples and images; 0 of {2 * len(shards(one))} shards differ\n"
+    for damage in (lambda: file.write_bytes(b"cut off"), file.unlink):
+        damage()
+        assert f"{file}: is missing or damaged; `cxr-instruct verify`" in call("diff", one, other, check=4).err
 
 
 def test_another_prompt(workshop):
@@ -237,4 +240,7 @@ def test_folders_that_cannot_be_compared(workshop, tmp_path):
     other = workshop.build("other")
     for file in shards(other).values():
         file.write_bytes(file.read_bytes()[:40])
-    assert "is missing or damaged; the build command mends it" in call("diff", one, other, check=4).err
+    assert (
+        "is missing or damaged; `cxr-instruct verify` says what else is, and the build command mends"
+        in call("diff", one, other, check=4).err
+    )

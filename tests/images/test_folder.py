@@ -13,6 +13,7 @@ from PIL import Image
 
 from instruct.images.folder import ImageFolder
 from instruct.reasons import Reason
+from tests.images.pictures import dicom
 
 
 def png(path: Path, dtype: type = np.uint8) -> Path:
@@ -138,6 +139,14 @@ def test_decoding_finds_what_only_looks_like_an_image(images, threads):
     assert found == [None, bad, None, bad, bad, bad, bad, Reason.MISSING_IMAGE, bad]
     # Without decoding, a file is a file.
     assert ImageFolder(images).faults(names)[:7] == [None] * 7
+
+
+def test_a_dicom_file_is_decoded_as_one(images):
+    good = dicom(np.arange(600, dtype=np.uint16).reshape(20, 30))
+    (images / "good.dicom").write_bytes(good)
+    (images / "cut.dicom").write_bytes(good[:-700])
+    folder = ImageFolder(images, decode=True)
+    assert folder.faults(["good.dicom", "cut.dicom"]) == [None, Reason.UNDECODABLE_IMAGE]
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=6)), max_size=3), st.integers(0, 400))

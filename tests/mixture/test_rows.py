@@ -73,9 +73,7 @@ def test_a_shard_that_is_gone_cut_or_another(built, tmp_path):
         lambda: shard.write_bytes(b"x" * len(content)),
     ):
         damage()
-        with pytest.raises(
-            DataError, match=r"data-00001.*arrow: is missing, or not the shard that the build wrote; `cxr-"
-        ):
+        with pytest.raises(DataError, match=r"data-00001.*arrow: is missing or damaged; `cxr-instruct verify`"):
             open_rows(part)
 
 

@@ -69,3 +69,18 @@ def test_naming_the_package_loads_no_arrays():
     code = "import sys, instruct.synth; print(sorted({'numpy', 'PIL'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_half_a_corpus_is_not_left(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setattr("instruct.synth.openi.write", lambda root, **_: cut_off(root))
+    for folder in ("new", "mine"):
+        with pytest.raises(KeyboardInterrupt):
+            synth.write("openi", tmp_path / folder, studies=20)
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "half"]  # a folder that was there is not removed
+
+
+def cut_off(root):
+    root.mkdir(exist_ok=True)
+    (root / "half").touch()
+    raise KeyboardInterrupt

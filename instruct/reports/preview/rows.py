@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.build.output import SPLIT_NAMES
-from instruct.errors import DataError, UsageError
+from instruct.errors import UsageError
+from instruct.shard import damaged, open_shard
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def read_example(groups: Sequence[Group], place: int) -> tuple[Group, dict[str, 
         if row < number:
             found = _table(file).slice(row, 1).to_pylist()
             if not found:
-                raise _damaged(file)
+                raise damaged(file)
             return group, found[0]
         row -= number
     raise IndexError(place)
@@ -165,12 +166,5 @@ def _matching(file: Path, text: str, skip: int) -> Iterator[tuple[int, int, list
 
 @lru_cache(maxsize=64)
 def _table(file: Path) -> pa.Table:
-    try:
-        with pa.memory_map(str(file)) as source:
-            return pa.ipc.open_stream(source).read_all()
-    except (OSError, pa.ArrowInvalid):
-        raise _damaged(file) from None
-
-
-def _damaged(file: Path) -> DataError:
-    return DataError(f"{file}: is missing or damaged; `cxr-instruct verify` says what else is")
+    with open_shard(file) as shard:
+        return shard.read_all()

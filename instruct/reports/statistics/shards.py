@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.reports.statistics.texts import Lengths, Tokenizer, summarize, token_counts, word_counts
+from instruct.shard import open_shard
 
 _COLUMNS = ("conversations", "options", "answers", "regions", "keys", "provenance")
 # Parts the turns of a prompt, which are hashed together.
@@ -103,8 +104,8 @@ def row_statistics(
 def _tables(folder: Path, shards: list[Mapping[str, Any]]) -> Iterator[pa.RecordBatch]:
     """The columns that are counted, batch by batch."""
     for shard in shards:
-        with pa.memory_map(str(folder / shard["file"])) as source:
-            yield from pa.ipc.open_stream(source).read_all().select(_COLUMNS).combine_chunks().to_batches()
+        with open_shard(folder / shard["file"]) as batches:
+            yield from batches.read_all().select(_COLUMNS).combine_chunks().to_batches()
 
 
 def _joined(parts: list[Lengths]) -> Lengths:
