@@ -104,6 +104,7 @@ def build(
             out=str(output.path),
             version=instruct.__version__,
             absent=sorted({name for names in selection.absent.values() for name in names}),
+            incomplete=selection.incomplete,
         )
         if pieces is not None:
             adopt(output, pieces, tell)

@@ -35,3 +35,14 @@ def find_root(source: Source, data_root: Path | None, given: Path | None = None)
             return (data_root / folder).absolute()
     # Without a name to go by, a file named train.json may be another source's.
     return data_root.absolute() if source.present(data_root, certain=True) else None
+
+
+def missing_from(source: Source, data_root: Path | None) -> str | None:
+    """What the folder of a source lacks that has its name and is not it; None where there is no such folder."""
+    if data_root is None:
+        return None
+    for folder in source.folders:
+        if (data_root / folder).is_dir():
+            wanted = next(item for item in source.inputs if item.required)
+            return f"{data_root / folder} has no {' or '.join(wanted.patterns)}"
+    return None

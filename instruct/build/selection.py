@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from instruct.build.roots import find_root
+from instruct.build.roots import find_root, missing_from
 from instruct.errors import DataError, UsageError
 from instruct.images.folder import ImageFolder
 from instruct.sources import Options, Source, get_source
@@ -26,12 +27,14 @@ class Selection:
         recipe: the recipe.
         entries: every selected task, of absent sources too, in spec order.
         roots: source name to folder, for the sources that are on disk.
+        incomplete: what the folders of others lack that are there, without the files by which they are known.
         template_folders: folders looked in for templates before the shipped ones.
     """
 
     recipe: Recipe
     entries: list[TaskEntry]
     roots: dict[str, Path]
+    incomplete: list[str] = field(default_factory=list)
     template_folders: list[Path] = field(default_factory=list)
 
     @cached_property
@@ -60,21 +63,15 @@ def select(recipe: Recipe, data_root: Path | None, spec_folders: Sequence[Path] 
         UsageError: the recipe names a task or source that does not exist, or a reader's option it does not have.
         DataError: none of the sources is on disk.
     """
-    entries = [entry for entry in load_task_specs(spec_folders) if recipe.takes(entry.spec.source)]
+    entries = load_task_specs(spec_folders)
     choices = recipe.choices
+    if unknown := [told for _, told in unknown_names(recipe, entries)]:
+        raise UsageError("\n".join(unknown))
     for name, choice in choices.items():
         reader_options(get_source(name), choice.options)
-        if not any(entry.spec.source == name for entry in entries):
-            raise UsageError(f"no task spec is about source {name!r}; add one with --specs")
+    entries = [entry for entry in entries if recipe.takes(entry.spec.source)]
     if recipe.tasks != "all":
-        known = {label: entry for entry in entries for label in (entry.name, entry.config)}
-        unknown = [name for name in recipe.tasks if name not in known]
-        if unknown:
-            raise UsageError(
-                f"the recipe's sources have no task {', '.join(unknown)}; they have: {', '.join(sorted(known))}"
-            )
-        chosen = {known[name].config for name in recipe.tasks}
-        entries = [entry for entry in entries if entry.config in chosen]
+        entries = [entry for entry in entries if {entry.name, entry.config} & set(recipe.tasks)]
     needed = {name for entry in entries for name in (entry.spec.source, entry.namespace, *entry.spec.reads)}
     roots = {}
     for name in sorted(needed):
@@ -82,12 +79,43 @@ def select(recipe: Recipe, data_root: Path | None, spec_folders: Sequence[Path] 
         root = find_root(get_source(name), data_root, given)
         if root is not None:
             roots[name] = root
-    selection = Selection(recipe, entries, roots, template_folders(spec_folders))
+    lacking = [missing_from(get_source(name), data_root) for name in sorted(needed - set(roots))]
+    incomplete = [told for told in lacking if told is not None]
+    selection = Selection(recipe, entries, roots, incomplete, template_folders(spec_folders))
     if len(selection.absent) == len(entries):
         tried = "; ".join(f"{name}: {', '.join(get_source(name).folders)}" for name in sorted(needed - set(roots)))
         where = f"below --data-root {data_root}" if data_root is not None else "on disk; give --data-root"
-        raise DataError(f"none of the recipe's tasks has its sources {where} (folders looked for: {tried})")
+        raise DataError(
+            "; ".join(
+                [f"none of the recipe's tasks has its sources {where} (folders looked for: {tried})", *incomplete]
+            )
+        )
     return selection
+
+
+def unknown_names(recipe: Recipe, entries: Sequence[TaskEntry]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Sources and tasks that a recipe names and that are not there: their places in it, and what to say of them.
+
+    Args:
+        recipe: the recipe.
+        entries: tasks, among them all of its sources.
+    """
+    for name in recipe.choices:
+        try:
+            get_source(name)
+        except UsageError as error:
+            yield ("sources", name), str(error)
+        else:
+            if not any(entry.spec.source == name for entry in entries):
+                yield ("sources", name), f"no task spec is about source {name!r}; add one with --specs"
+    if recipe.tasks != "all":
+        entries = [entry for entry in entries if recipe.takes(entry.spec.source)]
+        tasks = [entry.name for entry in entries]
+        for number, name in enumerate(recipe.tasks):
+            if name not in tasks and not any(entry.config == name for entry in entries):
+                near = get_close_matches(name, tasks, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"they have: {', '.join(tasks)}"
+                yield ("tasks", number), f"the recipe's sources have no task {name}; {hint}"
 
 
 def template_folders(spec_folders: Sequence[Path]) -> list[Path]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from instruct.cli import options
+
+if TYPE_CHECKING:
+    from instruct.specs.task_spec import TaskEntry
 
 
 @click.command("lint")
@@ -26,18 +31,18 @@ def command(recipes: tuple[str, ...], specs: tuple[Path, ...], as_json: bool) ->
     from instruct.specs.task_spec import load_task_specs
 
     problems: list[str] = []
-    tasks = 0
-    for recipe in recipes or [str(path) for path in sorted(shipped("recipes").glob("*.yaml"))]:
-        try:
-            _load(recipe)
-        except SpecError as error:
-            problems += error.problems
+    entries: list[TaskEntry] | None = None
     try:
         entries = load_task_specs(specs)
-        tasks = len(entries)
         problems += lint(entries, template_folders(specs))
     except SpecError as error:
         problems += error.problems
+    tasks = len(entries or ())
+    for recipe in recipes or [str(path) for path in sorted(shipped("recipes").glob("*.yaml"))]:
+        try:
+            problems += _lint_recipe(recipe, entries)
+        except SpecError as error:
+            problems += error.problems
     if as_json:
         click.echo(json.dumps({"tasks": tasks, "problems": problems}))
     else:
@@ -50,11 +55,16 @@ def command(recipes: tuple[str, ...], specs: tuple[Path, ...], as_json: bool) ->
         click.get_current_context().exit(SpecError.exit_code)
 
 
-def _load(recipe: str) -> None:
-    """Read a recipe as what its file name says it is."""
+def _lint_recipe(recipe: str, entries: Sequence[TaskEntry] | None) -> list[str]:
+    """Read a recipe as what its file name says it is; what it names that is not there."""
+    from instruct.build.selection import unknown_names
     from instruct.mixture.recipe import load_mixture_recipe
-    from instruct.specs.recipe import load_recipe, recipe_kind
+    from instruct.specs.recipe import Recipe, load_recipe_with_places, recipe_kind
     from instruct.training.recipe import load_training_recipe
 
-    loaders = {"build": load_recipe, "mixture": load_mixture_recipe, "lora": load_training_recipe}
-    loaders[recipe_kind(Path(recipe).stem)](recipe)
+    kind = recipe_kind(Path(recipe).stem)
+    if kind != "build":
+        {"mixture": load_mixture_recipe, "lora": load_training_recipe}[kind](recipe)
+        return []
+    built, file = load_recipe_with_places(recipe, Recipe, kind=kind)
+    return [] if entries is None else [f"{file.place(at)}: {told}" for at, told in unknown_names(built, entries)]

@@ -38,10 +38,10 @@ def _planned(event: dict[str, Any]) -> str:
 
 
 def _start(event: dict[str, Any]) -> str:
-    absent = event["absent"]
-    return f"building {event['recipe']} into {event['out']}" + (
-        f"; not on disk, their rows will be zeros: {', '.join(absent)}" if absent else ""
-    )
+    told = [f"building {event['recipe']} into {event['out']}"]
+    if event["absent"]:
+        told.append(f"not on disk, their rows will be zeros: {', '.join(event['absent'])}")
+    return "; ".join([*told, *event["incomplete"]])
 
 
 def _images(event: dict[str, Any]) -> str:

@@ -91,7 +91,7 @@ class Recipe(StrictModel):
     sources: dict[str, SourceChoice] = Field(
         min_length=1, description="Sources to build from; the key all stands for those of every spec."
     )
-    tasks: Literal["all"] | list[str] = Field(
+    tasks: Literal["all"] | Annotated[list[str], Field(min_length=1)] = Field(
         default="all", description="Tasks to build, by '[Task] [Dataset]' or folder name; default: all of the sources."
     )
     seed: int = Field(default=0, ge=0, description="Key of every choice that is made by hash.")

@@ -93,19 +93,47 @@ class YamlFile:
         try:
             return model.model_validate(self.data)
         except ValidationError as error:
-            raise SpecError([self._explain(fault, model) for fault in error.errors()]) from None
+            faults: dict[Location, list[Any]] = {}
+            for fault in error.errors():  # a value that may be of several kinds has a fault for each
+                faults.setdefault(self._written(fault), []).append(fault)
+            # Of a value that could be of another kind, what is wrong inside of it tells more.
+            inside = {place[:depth] for place in faults for depth in range(len(place))}
+            told = [place for place, several in faults.items() if place not in inside or not _of_another_kind(several)]
+            raise SpecError([self._explain(place, faults[place], model) for place in told]) from None
 
-    def _explain(self, fault: Any, model: type[BaseModel]) -> str:
-        location: Location = fault["loc"]
+    def _written(self, fault: Any) -> Location:
+        """The place of a fault as it is written in the file: pydantic names kinds of values on the way too."""
+        written: list[str | int] = []
+        value = self.data
+        for part in fault["loc"]:
+            if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int)):
+                written.append(part)
+                value = value[part]
+        return (*written, fault["loc"][-1]) if fault["type"] == "missing" else tuple(written)
+
+    def _explain(self, location: Location, faults: list[Any], model: type[BaseModel]) -> str:
         where = ".".join(str(part) for part in location) or "the file"
-        message = fault["msg"].removeprefix("Value error, ")
+        fault = faults[0]
         if fault["type"] == "extra_forbidden":
             message = f"unknown key{_suggestion(location, model)}"
         elif fault["type"] == "missing":
             message = "this key is required"
-        elif isinstance(fault["input"], str | int | float | bool):
-            message += f", not {fault['input']!r}"
+        else:
+            first, *others = dict.fromkeys(_INSTANCE.sub("mapping", other["msg"]) for other in faults)
+            message = first.removeprefix("Value error, ")
+            for other in others:
+                kind = other.removeprefix("Input should be ")
+                message += f"; {other}" if kind == other else f" or {kind}"
+            if isinstance(fault["input"], str | int | float | bool):
+                message += f", not {fault['input']!r}"
         return f"{self.place(location)}: {where}: {message}"
+
+
+def _of_another_kind(faults: list[Any]) -> bool:
+    return all(fault["type"] == "literal_error" or fault["type"].endswith("_type") for fault in faults)
+
+
+_INSTANCE = re.compile(r"(?:valid )?dictionary(?: or instance of \w+)?")
 
 
 def _suggestion(location: Location, model: type[BaseModel]) -> str:

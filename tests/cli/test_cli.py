@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,6 +182,11 @@ def test_a_reader_that_goes_away_is_no_error_to_talk_about(built: Path) -> None:
         (("build", "openi", "sources={opeeni: {}}", "--out", "x"), 2, "no source is called 'opeeni'. Did you mean"),
         (("build", "openi", "tasks=[none]", "--out", "x"), 2, "have no task none; they have: [Findings Generation]"),
         (
+            ("build", "openi", "tasks=['[Findings Generaton] [OpenI]']", "--out", "x"),
+            2,
+            "no task [Findings Generaton] [OpenI]; did you mean '[Findings Generation] [OpenI]'?",
+        ),
+        (
             ("build", "rexgradient", "sources.rexgradient.options.key_image=best", "--out", "x"),
             2,
             "sources.rexgradient.options: key_image: Input should be 'view_rank' or 'first'",
@@ -313,3 +319,35 @@ def test_the_demo_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "here/data: holds corpora of 20 studies; choose another --out, or delete it" in err
     (tmp_path / "here" / "data" / "written.json").unlink()  # as if the first demo had been interrupted
     assert "exists already" in call("demo", "--out", "here", "--studies", "20", check=2).err
+
+
+def test_lint_tells_names_of_a_recipe_that_are_not_there(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("name: mine\nsources: {opni: {}, rexgradient: {}}\ntasks:\n- foo\n", "utf-8")
+    told = call("lint", recipe, check=3).out
+    assert f"{recipe}:2:11: no source is called 'opni'. Did you mean 'openi'?" in told
+    assert f"{recipe}:4:3: the recipe's sources have no task foo; they have: [Findings Generation] [REX" in told
+
+
+def test_a_folder_without_the_file_that_a_source_is_known_by_is_told(corpora: Corpora, tmp_path: Path) -> None:
+    (tmp_path / "data" / "vindr_cxr").mkdir(parents=True)
+    (tmp_path / "data" / "openi").symlink_to(corpora.root / "openi")
+    lacking = f"{tmp_path / 'data' / 'vindr_cxr'} has no annotations/annotations_train.csv or"
+    recipe = "sources={openi: {}, vindr_cxr: {}}"
+    both = call("build", "openi", recipe, "--data-root", tmp_path / "data", "--out", tmp_path / "out")
+    assert f"not on disk, their rows will be zeros: vindr_cxr; {lacking}" in both.err
+    alone = ("build", "openi", "sources={vindr_cxr: {}}", "--data-root", tmp_path / "data", "--out", tmp_path / "alone")
+    assert lacking in call(*alone, check=4).err
+
+
+@pytest.mark.parametrize("command", ["counts", "show", "stats", "card", "audit", "preview"])
+@pytest.mark.parametrize("damage", ["gone", "cut off"])
+def test_a_damaged_shard_ends_no_command_in_a_traceback(built: Path, tmp_path: Path, command: str, damage: str) -> None:
+    shutil.copytree(built, tmp_path / "out")
+    for shard in (tmp_path / "out").rglob("data-*.arrow"):
+        if damage == "gone":
+            shard.unlink()
+        else:
+            shard.write_bytes(shard.read_bytes()[:-200])
+    err = call(command, tmp_path / "out", check=4).err
+    assert ".arrow: is missing or damaged; `cxr-instruct verify` says what else is" in err and "Traceback" not in err
