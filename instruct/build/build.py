@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from instruct.build.selection import Selection, select
 from instruct.build.share import LackingShardsError, Share
 from instruct.build.tell import Listener, Tell, telling
 from instruct.errors import DataError
+from instruct.images.folder import ImageFolder
 from instruct.memory import share_heap
 from instruct.reasons import EXPLANATIONS, Reason
 from instruct.sources import get_source
@@ -98,14 +99,7 @@ def build(
         output.claim(recipe.name)
 
         tell = telling(output.log, listener)
-        tell(
-            "start",
-            recipe=recipe.name,
-            out=str(output.path),
-            version=instruct.__version__,
-            absent=sorted({name for names in selection.absent.values() for name in names}),
-            incomplete=selection.incomplete,
-        )
+        tell("start", out=str(output.path), **selection.facts)
         if pieces is not None:
             adopt(output, pieces, tell)
         return _run(selection, output, executor or LocalExecutor(), pieces is not None, finish, tell)
@@ -147,7 +141,7 @@ def _run(
     if lacking:
         raise LackingShardsError(lacking, len(lacking) + len(results))
     bad = {task.entry.config: list(_bad(task, results)) for task in planned}
-    _refuse_too_many(selection.recipe, planned, bad)
+    _refuse_too_many(selection.recipe, planned, bad, stage.folders)
     tell("publish")
     configs: dict[str, Shards] = {
         task.entry.config: {
@@ -193,7 +187,12 @@ def _bad(task: PlannedTask, results: dict[str, tuple[ShardResult, Path]]) -> Ite
             yield {"task": task.entry.name, "split": item.job.split, **row}
 
 
-def _refuse_too_many(recipe: Recipe, planned: list[PlannedTask], bad: dict[str, list[dict[str, str]]]) -> None:
+def _refuse_too_many(
+    recipe: Recipe,
+    planned: list[PlannedTask],
+    bad: dict[str, list[dict[str, str]]],
+    folders: Mapping[str, ImageFolder],
+) -> None:
     problems = []
     for task in planned:
         rows, records = bad[task.entry.config], sum(task.compiled.records.values())
@@ -203,9 +202,11 @@ def _refuse_too_many(recipe: Recipe, planned: list[PlannedTask], bad: dict[str, 
             )
             for reason, number in Counter(row["reason"] for row in rows).most_common():
                 row = next(row for row in rows if row["reason"] == reason)
+                folder = folders.get(task.entry.namespace) if reason == Reason.MISSING_IMAGE else None
+                where = f" (looked for below {folder.root})" if folder else ""
                 problems.append(
                     f"  {number:,} {reason}: {EXPLANATIONS[Reason(reason)]};"
-                    f" first: {row['id']} from {row['origin']}: {row['detail']}"
+                    f" first: {row['id']} from {row['origin']}: {row['detail']}{where}"
                 )
     if problems:
         problems.append("Mend the data, or allow more with max_bad=SHARE (1 allows all); finished shards are kept.")

@@ -25,6 +25,8 @@ from instruct.errors import UsageError
 SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
 
 MANIFEST = "manifest.json"
+# What a build writes about itself, which other commands may write anew.
+REPORTS = ("README.md", "counts.md", "counts.csv", "counts.json", "quarantine.jsonl")
 # Folder of the images tables: below the output folder where rows refer to them, below its work folder otherwise.
 IMAGES = "images"
 FORMAT = 1

@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import instruct
 from instruct.build.execute import Executor
 from instruct.build.files import locked, read_json, write_json, writing
 from instruct.build.image_stage import run_stage
@@ -101,8 +100,7 @@ def build_piece(
         with locked(output.lock, shared=True), locked(output.own_lock, f"piece {share}"):
             output.claim(recipe.name)
             tell = telling(output.log, listener)
-            absent = sorted({name for names in selection.absent.values() for name in names})
-            tell("start", recipe=recipe.name, out=str(output.path), version=instruct.__version__, absent=absent)
+            tell("start", out=str(output.path), **selection.facts)
             return _run(selection, output, share, executor, tell)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+import instruct
 from instruct.build.roots import find_root, missing_from
 from instruct.errors import DataError, UsageError
 from instruct.images.folder import ImageFolder
@@ -42,6 +43,16 @@ class Selection:
         """Tasks that cannot be built: configuration to the sources (or files of them) it lacks."""
         lacking = {entry.config: list(self._lacks(entry)) for entry in self.entries}
         return {config: names for config, names in lacking.items() if names}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the log of a build begins with."""
+        return {
+            "recipe": self.recipe.name,
+            "version": instruct.__version__,
+            "absent": sorted({name for names in self.absent.values() for name in names}),
+            "incomplete": self.incomplete,
+        }
 
     def _lacks(self, entry: TaskEntry) -> Iterator[str]:
         for name in (entry.spec.source, *entry.spec.reads):

@@ -10,7 +10,7 @@ import pyarrow as pa
 from instruct.build.counts import count_shards
 from instruct.build.files import read_json
 from instruct.build.image_table import image_schema
-from instruct.build.output import MANIFEST, OutputFolder
+from instruct.build.output import MANIFEST, REPORTS, OutputFolder
 from instruct.build.publish import descriptions
 from instruct.build.schema import shard_schema
 from instruct.digest import digest_file
@@ -26,6 +26,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     output = OutputFolder(folder)
     if output.manifest:
         return output.manifest
+    if (folder / MANIFEST).is_file():
+        raise UsageError(f"{folder / MANIFEST}: is damaged; run the same build command again")
     if output.work.is_dir():
         raise UsageError(f"{folder}: the build is not finished (no {MANIFEST}); run the same build command again")
     raise UsageError(f"{folder}: is no build of cxr-instruct (no {MANIFEST})")
@@ -35,7 +37,7 @@ def verify(folder: Path) -> list[str]:
     """Everything in a dataset folder that is not as its manifest says; empty if all is well.
 
     Checked are every shard's presence, size, digest, schema and rows, shards that do not belong, the files that
-    ``datasets`` opens them by, and the counts.
+    ``datasets`` opens them by, and the counts; and that the reports of the build are there.
     """
     manifest = read_manifest(folder)
     problems: list[str] = []
@@ -64,6 +66,7 @@ def verify(folder: Path) -> list[str]:
         for name, content in descriptions(published, images).items()
         if read_json(folder / name) != content
     ]
+    problems += [f"{folder / name}: is missing" for name in REPORTS if not (folder / name).is_file()]
     if not problems:
         counts = count_shards(folder, manifest["tasks"])
         for task in manifest["tasks"]:

@@ -116,9 +116,11 @@ def notes(manifest: dict[str, Any]) -> list[str]:
         for reason, number in task.get("dropped_images", {}).items():
             lines.append(f"{name}: {number:,} images left out of records that stay: {reason}")
         if task.get("missing_images"):
+            root = manifest["image_roots"].get(task["source"])
+            looked = f"looked for below {root}; " if root else ""
             lines.append(
                 f"{name}: {task['missing_images']:,} images are referred to and not on disk"
-                " (images.missing=drop leaves them out)"
+                f" ({looked}images.missing=drop leaves them out)"
             )
         found = {split: task["splits"].get(split, {}).get("records", 0) for split in task["expect"]}
         if not task.get("absent") and found != task["expect"]:

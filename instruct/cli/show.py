@@ -29,6 +29,8 @@ def command(
     if as_json:
         click.echo(json.dumps({"examples": found}, ensure_ascii=False))
         return
+    if not found:
+        click.echo("no example in what was asked for", err=True)
     for example in found:
         if on_terminal():
             _draw(example)

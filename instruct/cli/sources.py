@@ -38,9 +38,12 @@ def command(names: tuple[str, ...], data_root: Path | None, as_json: bool) -> No
                         "patterns": list(item.patterns),
                         "required": item.required,
                         "obtain": item.obtain,
+                        "found": [path.relative_to(root).as_posix() for path in item.found(root)] if root else [],
                     }
                     for item in source.inputs
                 ],
+                "image_folders": list(source.image_folders),
+                "images_found": str(source.image_folder(root)) if root and source.image_folder(root).is_dir() else None,
                 "options": source.options.model_json_schema().get("properties", {}),
                 "tables": {
                     table: {field.name: _described(field) for field in held.schema}
@@ -74,6 +77,12 @@ def _print_details(row: dict[str, Any]) -> None:
     for item in files:
         need = "" if item["required"] else " (optional)"
         click.echo(f"    {' or '.join(item['patterns'])}{need}: {item['obtain']}")
+        if row["root"]:
+            more = f" and {len(item['found']) - 1:,} more" if len(item["found"]) > 1 else ""
+            click.echo(f"      {'there: ' + item['found'][0] + more if item['found'] else 'not there'}")
+    click.echo(f"  images below {' or '.join(row['image_folders'])}")
+    if row["root"]:
+        click.echo(f"      {'there: ' + row['images_found'] if row['images_found'] else 'not there'}")
     for name, option in options.items():
         click.echo(f"  option {name} (default {option.get('default')}): {option.get('description', '')}")
     for table, columns in tables.items():

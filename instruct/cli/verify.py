@@ -14,7 +14,7 @@ from instruct.cli import options
 @options.folder
 @options.as_json
 def command(folder: Path, as_json: bool) -> None:
-    """Check that the dataset folder OUT holds exactly what was built."""
+    """Check that the folder OUT holds the shards that were built and no others, and that its reports are there."""
     from instruct.build.verify import verify
     from instruct.errors import DataError
 

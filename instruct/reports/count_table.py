@@ -241,5 +241,10 @@ def comparison_markdown(counts: Counts, table: Mapping[str, Sequence[int]], diff
     explained = [item for item in differences if item.explanation]
     if explained:
         lines += ["", "Known defects of the published table:", ""]
-        lines += [f"- {item.row}, {item.column}: {item.explanation}" for item in explained]
+        cells: dict[str, dict[str, list[str]]] = {}
+        for item in explained:
+            cells.setdefault(item.explanation, {}).setdefault(item.row, []).append(item.column)
+        for explanation, rows_told in cells.items():
+            told = "; ".join(f"{row}, {', '.join(columns)}" for row, columns in rows_told.items())
+            lines.append(f"- {told}: {explanation}")
     return "\n".join(lines) + "\n"

@@ -43,6 +43,13 @@ class Input:
     obtain: str
     required: bool = True
 
+    def found(self, root: Path) -> tuple[Path, ...]:
+        """Its files below a source's root: those of the first pattern that matches any."""
+        for pattern in self.patterns:
+            if paths := tuple(sorted(path for path in root.glob(pattern) if path.is_file())):
+                return paths
+        return ()
+
 
 @dataclass(frozen=True)
 class Table:
@@ -130,11 +137,8 @@ class Source:
         found: dict[str, tuple[Path, ...]] = {}
         missing: list[str] = []
         for item in self.inputs:
-            for pattern in item.patterns:
-                paths = tuple(sorted(path for path in root.glob(pattern) if path.is_file()))
-                if paths:
-                    found[item.name] = paths
-                    break
+            if paths := item.found(root):
+                found[item.name] = paths
             else:
                 if item.required:
                     missing.append(

@@ -108,7 +108,9 @@ class _Sheet:
             types = self.options["convert_options"].column_types
             delimiter = self.options["parse_options"].delimiter
             line = _line_of_fault(self.path, delimiter, self.names, types, self.header)
-            raise DataError(f"{self.path}{line}: {str(error).removeprefix('CSV parse error: ')}") from None
+            told = str(error).removeprefix("CSV parse error: ")
+            mend = "; get it again" if "Truncated compressed stream" in told else ""
+            raise DataError(f"{self.path}{line}: {told}{mend}") from None
 
 
 def _sheet(

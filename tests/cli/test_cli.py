@@ -351,3 +351,25 @@ def test_a_damaged_shard_ends_no_command_in_a_traceback(built: Path, tmp_path: P
             shard.write_bytes(shard.read_bytes()[:-200])
     err = call(command, tmp_path / "out", check=4).err
     assert ".arrow: is missing or damaged; `cxr-instruct verify` says what else is" in err and "Traceback" not in err
+
+
+def test_sources_tells_which_files_are_there(corpora: Corpora, tmp_path: Path) -> None:
+    (tmp_path / "openi").symlink_to(corpora.root / "openi")
+    told = call("sources", "openi", "--data-root", tmp_path).out
+    assert "NLMCXR_reports.tgz: Download" in told and "      there: ecgen-radiology/" in told
+    assert f"      there: {tmp_path / 'openi' / 'images'}\n" in told
+    (row,) = json.loads(call("sources", "openi", "--data-root", tmp_path, "--json").out)["sources"]
+    assert len(row["files"][0]["found"]) > 20 and row["images_found"] == str(tmp_path / "openi" / "images")
+    assert "there:" not in call("sources", "openi").out
+
+
+def test_an_answer_of_nothing_is_told(built: Path) -> None:
+    done = call("show", built, "--task", "[Findings Generation] [OpenI]", "--split", "train")
+    assert (done.out, done.err) == ("", "no example in what was asked for\n")
+
+
+def test_a_damaged_manifest_is_told_from_none(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built, tmp_path / "out")
+    manifest = tmp_path / "out" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:-10])
+    assert f"{manifest}: is damaged; run the same build command again" in call("counts", tmp_path / "out", check=2).err
