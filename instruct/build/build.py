@@ -244,6 +244,7 @@ def _manifest(
                 },
                 "bad": dict(sorted(Counter(row["reason"] for row in bad[entry.config]).items())),
                 "missing_images": task.compiled.missing_images,
+                "dicom": task.compiled.dicom,
                 "dropped_images": dict(sorted(task.compiled.dropped_images.items())),
             }
         else:

@@ -49,6 +49,7 @@ class CompiledTask:
         missing_images: images that are referred to and not on disk, with ``images.missing: keep``.
         namespaces: sources that the records' images belong to.
         dropped_images: images left out of records that stay, by reason.
+        dicom: whether records show DICOM files, which nothing opens by their path as pictures.
     """
 
     records: Counter[str] = field(default_factory=Counter)
@@ -57,6 +58,7 @@ class CompiledTask:
     missing_images: int = 0
     namespaces: set[str] = field(default_factory=set)
     dropped_images: Counter[str] = field(default_factory=Counter)
+    dicom: bool = False
 
 
 def compile_task(
@@ -115,6 +117,7 @@ def _settle_images(
     lists = records.column("images")
     rows = np.asarray(pc.list_parent_indices(lists))
     paths = lists.flatten()
+    compiled.dicom |= len(paths) > 0 and paths[0].as_py().endswith(_DICOM)
     faults = _faults(entry, records, rows, paths, folders)
     if recipe.images.missing == "keep":
         absent = faults == _CODES[Reason.MISSING_IMAGE]
@@ -161,6 +164,7 @@ def _settle_images(
     return records
 
 
+_DICOM = (".dcm", ".dicom")
 # Faults as small numbers, so that a batch of images is an array; 0 is none.
 _FAULTS = tuple(Reason)
 _CODES: dict[Reason | None, int] = {None: 0} | {reason: number for number, reason in enumerate(_FAULTS, 1)}

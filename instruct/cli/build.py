@@ -122,6 +122,11 @@ def notes(manifest: dict[str, Any]) -> list[str]:
                 f"{name}: {task['missing_images']:,} images are referred to and not on disk"
                 f" ({looked}images.missing=drop leaves them out)"
             )
+        if task.get("dicom") and manifest["recipe"]["images"]["store"] == "reference":
+            lines.append(
+                f"{name}: its images are DICOM files, which `datasets` and trainers cannot open by path;"
+                " images.store=pack or embed makes pictures of them"
+            )
         found = {split: task["splits"].get(split, {}).get("records", 0) for split in task["expect"]}
         if not task.get("absent") and found != task["expect"]:
             expected = ", ".join(f"{split} {number:,}" for split, number in task["expect"].items())

@@ -373,3 +373,13 @@ def test_a_damaged_manifest_is_told_from_none(built: Path, tmp_path: Path) -> No
     manifest = tmp_path / "out" / "manifest.json"
     manifest.write_bytes(manifest.read_bytes()[:-10])
     assert f"{manifest}: is damaged; run the same build command again" in call("counts", tmp_path / "out", check=2).err
+
+
+def test_images_that_nothing_opens_by_path_are_told(tmp_path: Path) -> None:
+    call("synth", "vindr_cxr", "--out", tmp_path / "vindr_cxr", "--studies", "20")
+    command = ("build", "openi", "name=v", "sources={vindr_cxr: {}}", "images.missing=drop", "--data-root", tmp_path)
+    told = "its images are DICOM files, which `datasets` and trainers cannot open by path; images.store=pack or embed"
+    by_path = call(*command, "images.check=decode", "--out", tmp_path / "by path")
+    assert told in by_path.out + by_path.err and "undecodable_image" not in by_path.out + by_path.err
+    packed = call(*command, "images.store=pack", "--out", tmp_path / "packed")
+    assert told not in packed.out + packed.err
