@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as rows_csv
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from pyarrow import csv
 
 from instruct.errors import DataError
 
+# What Arrow, which counts no blank lines, says in some messages.
+_ROW = re.compile(r"Row #\d+: ")
 # What a file that is missing, cut off, damaged or of another encoding raises.
 _UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error)
 
@@ -108,7 +111,7 @@ class _Sheet:
             types = self.options["convert_options"].column_types
             delimiter = self.options["parse_options"].delimiter
             line = _line_of_fault(self.path, delimiter, self.names, types, self.header)
-            told = str(error).removeprefix("CSV parse error: ")
+            told = _ROW.sub("", str(error).removeprefix("CSV parse error: "))
             mend = "; get it again" if "Truncated compressed stream" in told else ""
             raise DataError(f"{self.path}{line}: {told}{mend}") from None
 
