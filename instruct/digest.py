@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_IMPORT = re.compile(r"^[ \t]*(?:from|import)[ \t]+([\w.]+)", re.MULTILINE)
 
 
 def digest_bytes(data: bytes | memoryview | str) -> str:
@@ -37,31 +36,24 @@ def digest_file(path: Path) -> str:
 
 def digest_code(modules: Iterable[str]) -> str:
     """Digest of the source text of importable modules, so that a change of code renews what it made."""
-    return digest_json({name: digest_file(_source_of(name)) for name in modules})
-
-
-def imported_code(module: str) -> list[str]:
-    """A module and all modules of its own distribution that it imports by their full names, and they in turn.
-
-    Args:
-        module: its name; the distribution is told by the part before the first dot.
-    """
-    found, package = [module], module.partition(".")[0]
-    for name in found:
-        text = _source_of(name).read_text("utf-8")
-        found += dict.fromkeys(
-            other for other in _IMPORT.findall(text) if other.partition(".")[0] == package and other not in found
-        )
-    return sorted(found)
-
-
-def _source_of(module: str) -> Path:
     from importlib.util import find_spec
 
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(module)
-    return Path(spec.origin)
+    sources = {}
+    for name in modules:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(name)
+        sources[name] = digest_file(Path(spec.origin))
+    return digest_json(sources)
+
+
+@cache
+def digest_package(module: str) -> str:
+    """Digest of the source texts of the package that an imported module lies in; of the module alone if in none."""
+    held = sys.modules[module]
+    file = Path(held.__file__ or "")
+    files = sorted(file.parent.rglob("*.py")) if held.__package__ else [file]
+    return digest_json({path.relative_to(file.parent).as_posix(): digest_file(path) for path in files})
 
 
 def digest_batch(batch: pa.RecordBatch) -> str:

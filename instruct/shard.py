@@ -27,7 +27,7 @@ def open_shard(file: Path, size: int | None = None) -> Iterator[pa.RecordBatchSt
             raise OSError
         with pa.memory_map(str(file)) as source:
             yield pa.ipc.open_stream(source)
-    except (OSError, pa.ArrowInvalid):
+    except (OSError, KeyError, pa.ArrowException):
         raise damaged(file) from None
 
 

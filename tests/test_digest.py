@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import importlib
 from decimal import Decimal
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct.digest import digest_batch, digest_bytes, digest_code, digest_file, digest_json, imported_code
+from instruct.digest import digest_batch, digest_bytes, digest_code, digest_file, digest_json, digest_package
 
 REGIONS = pa.list_(pa.struct([("label", pa.string()), ("box", pa.list_(pa.float64()))]))
 
@@ -154,15 +155,19 @@ def test_batch_digest_of_rarer_types_is_of_the_values_too(kind, one, other):
     assert digest([None], kind) != digest([one], kind)
 
 
-def test_the_code_of_a_module_is_what_it_imports_of_its_own_distribution(tmp_path, monkeypatch):
-    (tmp_path / "clinic").mkdir()
-    (tmp_path / "clinic" / "__init__.py").write_text("")
-    (tmp_path / "clinic" / "reader.py").write_text("import json\nfrom clinic.dates import day\nimport clinic.codes\n")
-    (tmp_path / "clinic" / "dates.py").write_text("def day():\n    from clinic.codes import CODES\n")
-    (tmp_path / "clinic" / "codes.py").write_text("from instruct.errors import DataError\nimport clinic.reader\n")
-    (tmp_path / "clinic" / "other.py").write_text("import clinic.reader\n")
+def test_the_code_of_a_package_is_all_that_lies_in_it(tmp_path, monkeypatch):
+    (tmp_path / "clinic" / "parts").mkdir(parents=True)
+    for name in ("__init__", "reader", "parts/dates"):
+        (tmp_path / "clinic" / f"{name}.py").write_text("")
+    (tmp_path / "alone.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    assert imported_code("clinic.reader") == ["clinic.codes", "clinic.dates", "clinic.reader"]
-    of_mimic = imported_code("instruct.sources.mimic_cxr")
-    assert {"instruct.sources.mimic_cxr", "instruct.sources.zip_archive", "instruct.sources.csv_files"} <= set(of_mimic)
-    assert not any("synth" in name or "build" in name for name in of_mimic)
+    digests = []
+    for changed in ("reader", "parts/dates", "../alone"):
+        for module in ("clinic.reader", "alone"):
+            importlib.import_module(module)
+            digest_package.cache_clear()
+            digests.append(digest_package(module))
+        (tmp_path / "clinic" / f"{changed}.py").write_text("CHANGED = True\n")
+    assert len(set(digests[::2])) == 3 and len(set(digests[1::2])) == 1
+    digest_package.cache_clear()
+    assert digest_package("alone") != digests[1] and digest_package("clinic.reader") == digests[4]

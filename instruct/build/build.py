@@ -99,7 +99,7 @@ def build(
         output.claim(recipe.name)
 
         tell = telling(output.log, listener)
-        tell("start", out=str(output.path), **selection.facts)
+        tell("start", out=str(output.path), **selection.start_event)
         if pieces is not None:
             adopt(output, pieces, tell)
         return _run(selection, output, executor or LocalExecutor(), pieces is not None, finish, tell)

@@ -94,6 +94,9 @@ def compile_task(
                 records = _settle_images(
                     entry, records, template.declarations.images, recipe, folders, compiled, missing
                 )
+                if not compiled.dicom:
+                    shown = records.column("images").flatten()
+                    compiled.dicom = any(pc.any(pc.ends_with(shown, ending)).as_py() for ending in _DICOM)
                 if recipe.images.store != "reference":
                     records = follow(records, entry.namespace, folders)
             if not len(records):
@@ -117,7 +120,6 @@ def _settle_images(
     lists = records.column("images")
     rows = np.asarray(pc.list_parent_indices(lists))
     paths = lists.flatten()
-    compiled.dicom |= len(paths) > 0 and paths[0].as_py().endswith(_DICOM)
     faults = _faults(entry, records, rows, paths, folders)
     if recipe.images.missing == "keep":
         absent = faults == _CODES[Reason.MISSING_IMAGE]

@@ -7,7 +7,7 @@ from typing import Any
 
 from instruct.build.job import code_digest
 from instruct.build.tables import SourceTables
-from instruct.digest import digest_code, digest_json, imported_code
+from instruct.digest import digest_json, digest_package
 from instruct.prompts.template import CompiledTemplate
 from instruct.sources import get_source
 from instruct.specs.recipe import Recipe
@@ -31,7 +31,7 @@ def task_facts(entry: TaskEntry, sources: SourceTables, template: CompiledTempla
     }
     return {
         "inputs": {f"{name}/{file}": digest for name in names for file, digest in sources.get(name)[1].items()},
-        "reader": digest_json([digest_code(imported_code(get_source(name).read.__module__)) for name in names]),
+        "reader": digest_json([digest_package(get_source(name).read.__module__) for name in names]),
         "options": {
             f"{name}.{option}": value
             for name in names

@@ -19,6 +19,7 @@ import pyarrow as pa
 from instruct.build.schema import IMAGE_TYPE, features_of, schema_of
 from instruct.images.geometry import Geometry
 from instruct.images.store import StoredImage
+from instruct.shard import open_shard
 
 # One shard in this many keys begins a shard; a shard never holds more than four times as many.
 SHARD_IMAGES = 512
@@ -125,8 +126,8 @@ class ImageTable:
     def __init__(self, files: Sequence[Path]) -> None:
         self._held: list[_Held] = []
         for file in files:
-            with pa.memory_map(str(file)) as source:
-                self._held += [_hold(batch) for batch in pa.ipc.open_stream(source) if len(batch)]
+            with open_shard(file) as shard:
+                self._held += [_hold(batch) for batch in shard if len(batch)]
         self._firsts = [int(held.keys[0]) for held in self._held]
 
     def __len__(self) -> int:

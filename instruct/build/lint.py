@@ -111,13 +111,10 @@ def lint_template(template: CompiledTemplate) -> list[str]:
     problems = []
     for name, text in source.texts:
         path = str(Path(source.path).with_name(name))
-        printed = _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), text)
+        printed = _COMMENT.sub(lambda comment: re.sub(".", " ", comment[0]), text)
         for number, line in enumerate(printed.splitlines(), 1):
             for match in SPECIAL_TOKEN.finditer(line):
-                problems.append(
-                    f"{path}:{number}:{match.start() + 1}: models read {match[0]} as a control token; leave it out, and"
-                    " write {{ images }} or {{ image(0) }} where an image stands"
-                )
+                problems.append(f"{path}:{number}:{match.start() + 1}: {_control_token(match[0])}")
             for match in _SINGLE_BRACES.finditer(line):
                 problems.append(
                     f"{path}:{number}:{match.start() + 1}: {match[0]} prints as it stands;"
@@ -175,13 +172,26 @@ def _lint_rendering(template: CompiledTemplate, types: tuple[tuple[str, pa.DataT
         except SpecError as error:
             return error.problems
         problems += [f"{fault.detail} (on a made-up record)" for fault in rendered.faults]
-        for number, turns in zip(rendered.variants, rendered.conversations.conversations.to_pylist(), strict=True):
+        told = rendered.conversations
+        for number, turns, messages in zip(
+            rendered.variants, told.conversations.to_pylist(), told.messages.to_pylist(), strict=True
+        ):
             line = template.variants[int(number)].line
+            for part in (part for message in messages for part in message["content"]):
+                if match := SPECIAL_TOKEN.search(part["text"] or ""):
+                    problems.append(f"{template.source.path}:{line}:1: variant {number}: {_control_token(match[0])}")
             for turn in turns:
                 text = turn["value"]
                 if text != text.strip() or "  " in text:
                     problems.append(f"{template.source.path}:{line}:1: variant {number}: stray white space in {text!r}")
     return list(dict.fromkeys(problems))
+
+
+def _control_token(token: str) -> str:
+    said = f"models read {token} as a control token; leave it out"
+    if not re.search("image|img", token.lower()):
+        return said
+    return f"{said}, and write {{{{ images }}}} or {{{{ image(0) }}}} where an image stands"
 
 
 def example_value(name: str, kind: pa.DataType) -> Any:

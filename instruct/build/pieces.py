@@ -100,7 +100,7 @@ def build_piece(
         with locked(output.lock, shared=True), locked(output.own_lock, f"piece {share}"):
             output.claim(recipe.name)
             tell = telling(output.log, listener)
-            tell("start", out=str(output.path), **selection.facts)
+            tell("start", out=str(output.path), **selection.start_event)
             return _run(selection, output, share, executor, tell)
 
 

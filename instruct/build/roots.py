@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from instruct.errors import DataError
-from instruct.sources import Source
+from instruct.sources import Source, get_source, source_names
 
 ROOT_VARIABLE = "CXR_INSTRUCT_ROOT_"
 
@@ -39,10 +39,12 @@ def find_root(source: Source, data_root: Path | None, given: Path | None = None)
 
 def missing_from(source: Source, data_root: Path | None) -> str | None:
     """What the folder of a source lacks that has its name and is not it; None where there is no such folder."""
-    if data_root is None:
+    wanted = next((item for item in source.inputs if item.required), None)
+    if data_root is None or wanted is None:
         return None
+    others = [folder for name in source_names() if name != source.name for folder in get_source(name).folders]
     for folder in source.folders:
-        if (data_root / folder).is_dir():
-            wanted = next(item for item in source.inputs if item.required)
+        shared = any(f"{other}/".startswith(f"{folder}/") for other in others)
+        if not shared and (data_root / folder).is_dir():
             return f"{data_root / folder} has no {' or '.join(wanted.patterns)}"
     return None

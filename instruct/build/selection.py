@@ -45,7 +45,7 @@ class Selection:
         return {config: names for config, names in lacking.items() if names}
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def start_event(self) -> dict[str, Any]:
         """What the log of a build begins with."""
         return {
             "recipe": self.recipe.name,
@@ -78,8 +78,6 @@ def select(recipe: Recipe, data_root: Path | None, spec_folders: Sequence[Path] 
     choices = recipe.choices
     if unknown := [told for _, told in unknown_names(recipe, entries)]:
         raise UsageError("\n".join(unknown))
-    for name, choice in choices.items():
-        reader_options(get_source(name), choice.options)
     entries = [entry for entry in entries if recipe.takes(entry.spec.source)]
     if recipe.tasks != "all":
         entries = [entry for entry in entries if {entry.name, entry.config} & set(recipe.tasks)]
@@ -105,21 +103,23 @@ def select(recipe: Recipe, data_root: Path | None, spec_folders: Sequence[Path] 
 
 
 def unknown_names(recipe: Recipe, entries: Sequence[TaskEntry]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Sources and tasks that a recipe names and that are not there: their places in it, and what to say of them.
+    """Sources, options of them and tasks that a recipe names and that are not there: their places, and what to say.
 
     Args:
         recipe: the recipe.
         entries: tasks, among them all of its sources.
     """
-    for name in recipe.choices:
+    known = True
+    for name, choice in recipe.choices.items():
         try:
-            get_source(name)
+            reader_options(get_source(name), choice.options)
         except UsageError as error:
             yield ("sources", name), str(error)
+            known = False
         else:
             if not any(entry.spec.source == name for entry in entries):
                 yield ("sources", name), f"no task spec is about source {name!r}; add one with --specs"
-    if recipe.tasks != "all":
+    if known and recipe.tasks != "all":
         entries = [entry for entry in entries if recipe.takes(entry.spec.source)]
         tasks = [entry.name for entry in entries]
         for number, name in enumerate(recipe.tasks):

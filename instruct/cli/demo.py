@@ -54,7 +54,7 @@ def build_demo(
         UsageError: the folder holds corpora of another size.
     """
     from instruct.api import build_dataset, load_recipe
-    from instruct.build.files import explaining, read_json, write_json
+    from instruct.build.files import read_json, write_json
     from instruct.errors import UsageError
     from instruct.synth import SOURCES, write
 
@@ -68,8 +68,7 @@ def build_demo(
             continue  # by an earlier demo, or as the upstream of another source
         if not quiet:
             click.echo(f"writing {studies} made-up studies of {source} into {data / source}", err=True)
-        with explaining(data / source):
-            write(source, data / source, studies=studies)
+        write(source, data / source, studies=studies)
         written["sources"] = sorted(folder.name for folder in data.iterdir() if folder.is_dir())
         write_json(data / "written.json", written)
     with progress(quiet=quiet) as listener:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from instruct.cli import options
+
+if TYPE_CHECKING:
+    from instruct.sources import Input
 
 
 @click.command("sources")
@@ -38,7 +41,7 @@ def command(names: tuple[str, ...], data_root: Path | None, as_json: bool) -> No
                         "patterns": list(item.patterns),
                         "required": item.required,
                         "obtain": item.obtain,
-                        "found": [path.relative_to(root).as_posix() for path in item.found(root)] if root else [],
+                        **_found(item, root),
                     }
                     for item in source.inputs
                 ],
@@ -64,6 +67,12 @@ def command(names: tuple[str, ...], data_root: Path | None, as_json: bool) -> No
             _print_details(row)
 
 
+def _found(item: Input, root: Path | None) -> dict[str, Any]:
+    """How many files of an input are below a root, and the first of them."""
+    found = item.found(root) if root else ()
+    return {"found": len(found), "first": found[0].relative_to(root).as_posix() if root and found else None}
+
+
 def _described(field: object) -> str:
     return f"{field.type}: {(field.metadata or {}).get(b'description', b'').decode()}"  # type: ignore[attr-defined]
 
@@ -78,8 +87,8 @@ def _print_details(row: dict[str, Any]) -> None:
         need = "" if item["required"] else " (optional)"
         click.echo(f"    {' or '.join(item['patterns'])}{need}: {item['obtain']}")
         if row["root"]:
-            more = f" and {len(item['found']) - 1:,} more" if len(item["found"]) > 1 else ""
-            click.echo(f"      {'there: ' + item['found'][0] + more if item['found'] else 'not there'}")
+            more = f" and {item['found'] - 1:,} more" if item["found"] > 1 else ""
+            click.echo(f"      {'there: ' + item['first'] + more if item['found'] else 'not there'}")
     click.echo(f"  images below {' or '.join(row['image_folders'])}")
     if row["root"]:
         click.echo(f"      {'there: ' + row['images_found'] if row['images_found'] else 'not there'}")

@@ -19,15 +19,13 @@ from instruct.cli import options
 @options.as_json
 def command(source: str, out: Path, studies: int, seed: int, images: bool, as_json: bool) -> None:
     """Write a made-up corpus of SOURCE, in the layout its owners publish, into --out."""
-    from instruct.build.files import explaining
     from instruct.errors import UsageError
     from instruct.reports.count_table import planted_counts, to_json, to_markdown
     from instruct.synth import SOURCES, write
 
     if source not in SOURCES:
         raise UsageError(f"no synthetic corpus of {source!r}; there are: {', '.join(SOURCES)}")
-    with explaining(out):
-        planted = write(source, out, studies=studies, seed=seed, images=images)
+    planted = write(source, out, studies=studies, seed=seed, images=images)
     counts = planted_counts(planted.counts)
     if as_json:
         click.echo(json.dumps({"out": str(out), "planted": to_json(counts)["rows"]}))

@@ -106,7 +106,8 @@ class YamlFile:
         written: list[str | int] = []
         value = self.data
         for part in fault["loc"]:
-            if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int)):
+            listed = isinstance(value, list) and isinstance(part, int) and part < len(value)
+            if listed or (isinstance(value, dict) and part in value):
                 written.append(part)
                 value = value[part]
         return (*written, fault["loc"][-1]) if fault["type"] == "missing" else tuple(written)

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from instruct.errors import UsageError
+from instruct.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from instruct.synth.planted import Counts, Planted, SplitFacts
@@ -67,14 +67,21 @@ def write(source: str, root: Path, *, studies: int, seed: int = 0, images: bool 
 
     Raises:
         UsageError: unknown source, too few studies, or files of the source are there already.
+        DataError: the disk is full, or the folder cannot be written; nothing is left in a folder that was empty.
     """
     if source not in SOURCES:
         raise UsageError(f"unknown synthetic source {source!r}: expected one of {', '.join(sorted(SOURCES))}")
-    new = not Path(root).exists()
+    root = Path(root)
+    there = root.is_dir()
+    ours = not there or not any(root.iterdir())
     try:
-        planted: Planted = import_module(SOURCES[source]).write(Path(root), studies=studies, seed=seed, images=images)
-    except BaseException:  # half a corpus would be in the way of the next try
-        if new:
+        planted: Planted = import_module(SOURCES[source]).write(root, studies=studies, seed=seed, images=images)
+    except BaseException as error:
+        if ours:  # half a corpus would be in the way of the next try
             shutil.rmtree(root, ignore_errors=True)
+            if there:
+                root.mkdir()
+        if isinstance(error, OSError):
+            raise DataError(f"{root}: the corpus cannot be written: {error.strerror or error}") from None
         raise
     return planted

@@ -327,13 +327,20 @@ def test_a_hostile_template(corpora: Corpora, specs: Path, secret: Path, head: s
         ("What is in {study}?", "{study} prints as it stands; write {{ study }}"),
         ("<image> What is there?", "models read <image> as a control token; leave it out"),
         ("What is there?<|im_end|>", "models read <|im_end|> as a control token"),
+        ("{% raw %}{# <image> #}{% endraw %}", "models read <image> as a control token"),
+        ("What is {{ '<ima' ~ 'ge>' }}?", "models read <image> as a control token"),
     ],
 )
 def test_a_build_refuses_a_template_that_lint_refuses(corpora: Corpora, specs: Path, prompt: str, said: str) -> None:
-    file = write_template(specs, "mine", prompt, "{# <image> in a comment is no fault, nor is {braces} #}")
+    file = write_template(specs, "mine", prompt)
     assert f"{file}:" in (told := call("lint", "--specs", specs, check=3).out) and said in told
     assert said in build_mine(corpora, specs, 3).err
     assert not list((specs.parent / "out").rglob("*.arrow"))
+
+
+def test_a_comment_of_a_template_may_hold_anything(specs: Path) -> None:
+    write_template(specs, "mine", "What is there?", "{# <image> and {braces},\n<|im_end|> #}")
+    assert "all is well" in call("lint", "--specs", specs).out
 
 
 def test_lint_tells_no_more_of_a_hostile_template_than_a_build(specs: Path, secret: Path) -> None:

@@ -323,9 +323,12 @@ def test_the_demo_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_lint_tells_names_of_a_recipe_that_are_not_there(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
-    recipe.write_text("name: mine\nsources: {opni: {}, rexgradient: {}}\ntasks:\n- foo\n", "utf-8")
+    recipe.write_text("name: mine\nsources: {opni: {}, rexgradient: {options: {key: 1}}}\n", "utf-8")
     told = call("lint", recipe, check=3).out
     assert f"{recipe}:2:11: no source is called 'opni'. Did you mean 'openi'?" in told
+    assert f"{recipe}:2:21: sources.rexgradient.options: key: " in told
+    recipe.write_text("name: mine\nsources: {rexgradient: {}}\ntasks:\n- foo\n", "utf-8")
+    told = call("lint", recipe, check=3).out
     assert f"{recipe}:4:3: the recipe's sources have no task foo; they have: [Findings Generation] [REX" in told
 
 
@@ -353,13 +356,30 @@ def test_a_damaged_shard_ends_no_command_in_a_traceback(built: Path, tmp_path: P
     assert ".arrow: is missing or damaged; `cxr-instruct verify` says what else is" in err and "Traceback" not in err
 
 
+@pytest.mark.parametrize("command", [("preview",), ("export", "--to", "llava", "--out", "x")])
+def test_a_damaged_images_table_ends_no_command_in_a_traceback(
+    corpora: Corpora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stored = ("images.store=pack", "images.missing=drop", "tasks=['[Findings Generation] [OpenI]']")
+    call("build", "openi", *stored, "--data-root", corpora.root, "--out", "out")
+    for table in (tmp_path / "out" / "images").rglob("*.arrow"):
+        table.write_bytes(table.read_bytes()[:-200])
+    err = call(command[0], "out", *command[1:], check=4).err
+    assert "is missing or damaged; `cxr-instruct verify` says what else is" in err and "Traceback" not in err
+
+
 def test_sources_tells_which_files_are_there(corpora: Corpora, tmp_path: Path) -> None:
     (tmp_path / "openi").symlink_to(corpora.root / "openi")
     told = call("sources", "openi", "--data-root", tmp_path).out
     assert "NLMCXR_reports.tgz: Download" in told and "      there: ecgen-radiology/" in told
     assert f"      there: {tmp_path / 'openi' / 'images'}\n" in told
     (row,) = json.loads(call("sources", "openi", "--data-root", tmp_path, "--json").out)["sources"]
-    assert len(row["files"][0]["found"]) > 20 and row["images_found"] == str(tmp_path / "openi" / "images")
+    assert (
+        row["files"][0]["found"] > 20
+        and row["files"][0]["first"].startswith("ecgen-radiology/")
+        and row["images_found"] == str(tmp_path / "openi" / "images")
+    )
     assert "there:" not in call("sources", "openi").out
 
 

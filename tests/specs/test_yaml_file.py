@@ -139,6 +139,8 @@ class Outer(StrictModel):
     one: Inner | None = None
     by_name: dict[str, Inner] = Field(default_factory=dict)
     loose: dict[str, Any] = Field(default_factory=dict)
+    pair: tuple[float, float] = (0.0, 1.0)
+    either: Literal["all"] | int | list[str] = "all"
 
 
 def test_every_fault_is_told_at_once_with_line_and_column(problems):
@@ -154,6 +156,8 @@ by_name:
     raws: 3
 loose:
   anything: [goes, {here: too}]
+pair: [0.5]
+either: [1]
 nmae: x
 """
     assert problems(text, Outer) == [
@@ -164,13 +168,15 @@ nmae: x
         "x.yaml:6:16: one.mod: unknown key; did you mean 'mode'?",
         "x.yaml:8:3: by_name.first.rows: this key is required",
         "x.yaml:9:5: by_name.first.raws: unknown key; did you mean 'rows'?",
-        "x.yaml:12:1: nmae: unknown key; did you mean 'name'?",
+        "x.yaml:12:1: pair.1: this key is required",
+        "x.yaml:13:10: either.0: Input should be a valid string, not 1",
+        "x.yaml:14:1: nmae: unknown key; did you mean 'name'?",
     ]
 
 
 def test_an_unknown_key_far_from_any_other_shows_those_there_are(problems):
     assert problems("name: x\nquux: 1\n", Outer) == [
-        "x.yaml:2:1: quux: unknown key; known keys: by_name, loose, many, name, one"
+        "x.yaml:2:1: quux: unknown key; known keys: by_name, either, loose, many, name, one, pair"
     ]
 
 

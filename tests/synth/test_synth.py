@@ -1,5 +1,6 @@
 import hashlib
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from instruct import synth
-from instruct.errors import UsageError
+from instruct.errors import DataError, UsageError
 
 
 def digest(root: Path) -> str:
@@ -73,14 +74,31 @@ def test_naming_the_package_loads_no_arrays():
 
 def test_half_a_corpus_is_not_left(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "note").touch()
     monkeypatch.setattr("instruct.synth.openi.write", lambda root, **_: cut_off(root))
     for folder in ("new", "mine"):
         with pytest.raises(KeyboardInterrupt):
             synth.write("openi", tmp_path / folder, studies=20)
-    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "half"]  # a folder that was there is not removed
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["half", "mine", "note"]  # what is not ours stays
 
 
 def cut_off(root):
     root.mkdir(exist_ok=True)
     (root / "half").touch()
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_full_disk_is_told_and_nothing_is_left(tmp_path, there):
+    out = tmp_path / "corpus"
+    if there:
+        out.mkdir()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))  # as if no room were left
+    try:
+        with pytest.raises(DataError, match=f"{out}: the corpus cannot be written: File too large"):
+            synth.write("openi", out, studies=20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert out.exists() == there and not list(tmp_path.rglob("*/*"))
+    synth.write("openi", out, studies=20, images=False)
