@@ -172,14 +172,8 @@ def _lint_rendering(template: CompiledTemplate, types: tuple[tuple[str, pa.DataT
         except SpecError as error:
             return error.problems
         problems += [f"{fault.detail} (on a made-up record)" for fault in rendered.faults]
-        told = rendered.conversations
-        for number, turns, messages in zip(
-            rendered.variants, told.conversations.to_pylist(), told.messages.to_pylist(), strict=True
-        ):
+        for number, turns in zip(rendered.variants, rendered.conversations.conversations.to_pylist(), strict=True):
             line = template.variants[int(number)].line
-            for part in (part for message in messages for part in message["content"]):
-                if match := SPECIAL_TOKEN.search(part["text"] or ""):
-                    problems.append(f"{template.source.path}:{line}:1: variant {number}: {_control_token(match[0])}")
             for turn in turns:
                 text = turn["value"]
                 if text != text.strip() or "  " in text:

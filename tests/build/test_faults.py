@@ -327,8 +327,6 @@ def test_a_hostile_template(corpora: Corpora, specs: Path, secret: Path, head: s
         ("What is in {study}?", "{study} prints as it stands; write {{ study }}"),
         ("<image> What is there?", "models read <image> as a control token; leave it out"),
         ("What is there?<|im_end|>", "models read <|im_end|> as a control token"),
-        ("{% raw %}{# <image> #}{% endraw %}", "models read <image> as a control token"),
-        ("What is {{ '<ima' ~ 'ge>' }}?", "models read <image> as a control token"),
     ],
 )
 def test_a_build_refuses_a_template_that_lint_refuses(corpora: Corpora, specs: Path, prompt: str, said: str) -> None:
