@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from instruct.build.image_table import ImageTable
 from instruct.build.schema import shard_schema
-from instruct.errors import DataError
 from instruct.mixture.index import Part
 from instruct.shard import open_shard
 
@@ -114,10 +113,7 @@ class PartRows:
     def _table(self, source: str) -> ImageTable:
         if source not in self._tables:
             files = [self.part.folder / name for name in self.part.image_tables[source]]
-            try:
-                self._tables[source] = ImageTable(files)
-            except (OSError, pa.ArrowInvalid) as error:
-                raise DataError(f"{self.part.folder}: the images of {source} cannot be read: {error}") from None
+            self._tables[source] = ImageTable(files)
         return self._tables[source]
 
 
