@@ -49,9 +49,15 @@ def digest_code(modules: Iterable[str]) -> str:
 
 @cache
 def digest_package(module: str) -> str:
-    """Digest of the source texts of the package that an imported module lies in; of the module alone if in none."""
+    """Digest of the source texts of the package that an imported module lies in; of the module alone if in none.
+
+    Of a module that is no file, such as one typed in by hand, it is that of nothing.
+    """
     held = sys.modules[module]
-    file = Path(held.__file__ or "")
+    origin = getattr(held, "__file__", None)
+    if origin is None:
+        return digest_json({})
+    file = Path(origin)
     files = sorted(file.parent.rglob("*.py")) if held.__package__ else [file]
     return digest_json({path.relative_to(file.parent).as_posix(): digest_file(path) for path in files})
 

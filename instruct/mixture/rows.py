@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from instruct.build.image_table import ImageTable
 from instruct.build.schema import shard_schema
 from instruct.mixture.index import Part
-from instruct.shard import open_shard
+from instruct.shard import damaged, open_shard
 
 
 class PartRows:
@@ -133,8 +133,8 @@ def _open(part: Part, name: str, rows: int, size: int) -> list[pa.RecordBatch]:
     file = part.folder / name
     with open_shard(file, size) as shard:
         batches: list[pa.RecordBatch] = shard.read_all().to_batches()
-        if sum(map(len, batches)) != rows:
-            raise OSError
+    if sum(map(len, batches)) != rows:
+        raise damaged(file)
     return batches
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 
 from instruct.sources.base import Files
 from instruct.sources.chexpert_paths import Ints, Paths, parse_paths, parse_studies, together
-from instruct.sources.csv_files import read_csv, refuse
+from instruct.sources.csv_files import read_csv, refuse_others
 from instruct.sources.files import origins
 
 LABELS = (
@@ -31,7 +30,6 @@ SECTIONS = {
 Floats = npt.NDArray[np.float32]
 
 _text = pa.string()
-_VALUES = pa.array([1, 0, -1, None], pa.float32())
 _ABOUT = {"Frontal/Lateral": _text, "AP/PA": _text, "Sex": _text, "Age": pa.int32()}
 
 
@@ -160,14 +158,8 @@ def _take(part: Part, rows: Ints) -> Part:
 
 
 def _label_values(path: Path, table: pa.Table) -> Floats:
-    for label in LABELS:
-        wrong = pc.invert(pc.is_in(table[label], _VALUES))
-        refuse(path, wrong, partial(_not_a_value, label, table[label]))
+    refuse_others(path, table, LABELS, (1, 0, -1, None))
     return np.stack([table[label].to_numpy() for label in LABELS], axis=1)
-
-
-def _not_a_value(label: str, given: pa.ChunkedArray, row: int) -> str:
-    return f"{label} is {given[row].as_py():g}; expected 1, 0, -1 or blank"
 
 
 def _one_line(texts: pa.Array) -> pa.Array:

@@ -6,7 +6,7 @@ import csv as rows_csv
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,6 +226,27 @@ def refuse(path: Path, wrong: Any, message: Callable[[int], str]) -> None:
     if pc.any(wrong).as_py():
         row = int(pc.index(wrong, True).as_py())
         raise DataError(f"{path}:{row + 2}: {message(row)}")
+
+
+def refuse_others(path: Path, table: pa.Table, names: Iterable[str], allowed: Sequence[int | None]) -> None:
+    """Stop at the first row of a CSV file where a column holds another number than it may.
+
+    Args:
+        path: the file, one line per row below a header.
+        table: what was read of it.
+        names: columns of numbers.
+        allowed: the numbers they may hold, and None where a cell may be blank.
+
+    Raises:
+        DataError: another number stands there.
+    """
+    *most, last = ("blank" if value is None else str(value) for value in allowed)
+    for name in names:
+        row = pc.index(pc.is_in(table[name], pa.array(allowed, table[name].type)), False).as_py()
+        if row >= 0:
+            value = table[name][row].as_py()
+            told = "blank" if value is None else f"{value:g}"
+            raise DataError(f"{path}:{row + 2}: {name} is {told}; expected {', '.join(most)} or {last}")
 
 
 def refuse_repeated(path: Path, values: pa.Array, what: str) -> None:

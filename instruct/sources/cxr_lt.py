@@ -7,7 +7,6 @@ it is absent, that of 2024: one row per image, ids first, then one column per cl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.sources.base import Files, Input, Options, Rows, Source, Table, column
-from instruct.sources.csv_files import csv_columns, read_csv, refuse, refuse_repeated
+from instruct.sources.csv_files import csv_columns, read_csv, refuse, refuse_others, refuse_repeated
 from instruct.sources.files import origins
 from instruct.sources.mimic_keys import numbered_keys
 
@@ -59,9 +58,8 @@ def read(files: Files, options: Options) -> dict[str, Rows]:
     refuse(path, pc.is_null(dicom), lambda row: "no dicom_id; expected one in each row")
     refuse_repeated(path, dicom, "image")
     labels = np.empty((len(found), len(classes)), bool)
+    refuse_others(path, found, classes, (1, 0))
     for place, name in enumerate(classes):
-        wrong = pc.invert(pc.is_in(found[name], pa.array([0.0, 1.0])))
-        refuse(path, wrong, partial(_not_a_value, name, found[name]))
         labels[:, place] = found[name].to_numpy() == 1
     places = np.nonzero(labels)[1]
     offsets = np.append(0, np.cumsum(labels.sum(axis=1)))
@@ -86,10 +84,6 @@ def _with_classes(images: pa.Table, names: pa.Array) -> Iterator[pa.RecordBatch]
         piece = images.slice(start, _AT_A_TIME)
         piece = piece.append_column("classes", every.take(pa.array(np.zeros(len(piece), np.int64))))
         yield from piece.select(IMAGES.schema.names).cast(IMAGES.schema).to_batches()
-
-
-def _not_a_value(name: str, given: pa.ChunkedArray, row: int) -> str:
-    return f"{name} is {given[row]}; expected 1 or 0"
 
 
 def _whole(numbers: pa.Array) -> pa.Array:

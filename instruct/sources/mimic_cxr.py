@@ -7,7 +7,6 @@ Layout: https://physionet.org/content/mimic-cxr-jpg/ (tables, JPGs) and https://
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from pydantic import Field
 from instruct.errors import DataError
 from instruct.sources.arrays import Chunks
 from instruct.sources.base import Files, Input, Options, Rows, Source, Table, View, column
-from instruct.sources.csv_files import read_csv, refuse, refuse_repeated
+from instruct.sources.csv_files import read_csv, refuse_others, refuse_repeated
 from instruct.sources.mimic_cxr_images import (
     IMAGES,
     SPLITS,
@@ -188,17 +187,10 @@ def _first_of(images: pa.Table, starts: NDArray[np.int64], views: tuple[str, ...
     return pa.array(first, mask=first == len(images))
 
 
-def _not_a_value(label: str, given: pa.ChunkedArray, row: int) -> str:
-    return f"{label} is {given[row]}; expected 1, 0, -1 or blank"
-
-
 def _labels(path: Path) -> tuple[pa.Array, pa.Table]:
     """The studies of the label table, and its labels."""
     found = read_csv(path, {"study_id": _text, **dict.fromkeys(LABELS, pa.float64())})
-    for label in LABELS:
-        given = found[label]
-        wrong = pc.invert(pc.is_in(given, pa.array([1.0, 0.0, -1.0, None])))
-        refuse(path, wrong, partial(_not_a_value, label, given))
+    refuse_others(path, found, LABELS, (1, 0, -1, None))
     keys = numbered_keys(found["study_id"], "s", path, "study_id", 2)
     refuse_repeated(path, keys, "study")
     small = pa.schema([(label, pa.int8()) for label in LABELS])

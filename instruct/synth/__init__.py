@@ -72,15 +72,14 @@ def write(source: str, root: Path, *, studies: int, seed: int = 0, images: bool 
     if source not in SOURCES:
         raise UsageError(f"unknown synthetic source {source!r}: expected one of {', '.join(sorted(SOURCES))}")
     root = Path(root)
-    there = root.is_dir()
-    ours = not there or not any(root.iterdir())
+    new = not root.is_dir()
+    ours = new or not any(root.iterdir())
     try:
         planted: Planted = import_module(SOURCES[source]).write(root, studies=studies, seed=seed, images=images)
     except BaseException as error:
-        if ours:  # half a corpus would be in the way of the next try
-            shutil.rmtree(root, ignore_errors=True)
-            if there:
-                root.mkdir()
+        if ours and root.is_dir():  # half a corpus would be in the way of the next try
+            for path in [root] if new else root.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         if isinstance(error, OSError):
             raise DataError(f"{root}: the corpus cannot be written: {error.strerror or error}") from None
         raise

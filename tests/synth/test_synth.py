@@ -88,11 +88,12 @@ def cut_off(root):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("there", ["nothing", "a folder", "a link to one"])
 def test_a_full_disk_is_told_and_nothing_is_left(tmp_path, there):
     out = tmp_path / "corpus"
-    if there:
-        out.mkdir()
+    if there != "nothing":
+        (tmp_path / "folder").mkdir()
+        out.symlink_to(tmp_path / "folder") if there == "a link to one" else (tmp_path / "folder").rename(out)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))  # as if no room were left
     try:
@@ -100,5 +101,5 @@ def test_a_full_disk_is_told_and_nothing_is_left(tmp_path, there):
             synth.write("openi", out, studies=20)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert out.exists() == there and not list(tmp_path.rglob("*/*"))
+    assert out.exists() == (there != "nothing") and not list(tmp_path.glob("*/*"))
     synth.write("openi", out, studies=20, images=False)
