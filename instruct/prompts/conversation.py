@@ -1,11 +1,13 @@
 """From the marked text of a rendered batch to nested Arrow columns, without a Python object per example.
 
-The text's bytes are the data of the Arrow columns already; only the offsets must be found. Marks are single bytes, so
-NumPy finds them all at once, and everything else is arithmetic on their positions.
+Marks are single bytes, so NumPy finds them all at once; the texts between them, and those put in where there is a mark
+for one, are joined by Arrow; and everything else is arithmetic on their positions. Many examples can share one wording:
+what differs between them is then in the texts that are put in alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from instruct.prompts.marks import CONTROL_BYTES, DIGITS, END, IMAGE, ROLES
+from instruct.prompts.marks import DIGITS, END, IMAGE, ROLES, VALUE
 
 _Ints = npt.NDArray[np.int64]
 
-# Single bytes, all below the digits of an image mark.
-_IMAGE, _END, _ASSISTANT = ord(IMAGE), ord(END), ord(ROLES["assistant"])
+# Single bytes, all below the digits of a numbered mark.
+_IMAGE, _VALUE, _END, _ASSISTANT = ord(IMAGE), ord(VALUE), ord(END), ord(ROLES["assistant"])
 
 PART_TYPE = pa.struct([("type", pa.string()), ("text", pa.string())])
 MESSAGE_TYPE = pa.struct([("role", pa.string()), ("content", pa.list_(PART_TYPE))])
@@ -26,10 +28,7 @@ TURN_TYPE = pa.struct([("from", pa.string()), ("value", pa.string())])
 MESSAGES_TYPE = pa.list_(MESSAGE_TYPE)
 CONVERSATIONS_TYPE = pa.list_(TURN_TYPE)
 
-_IMAGE_TEXT = b"<image>"
-_IMAGE_BYTE = IMAGE.encode()
-# All bytes of marks, also of an image's digits, but the one that says where the image stands.
-_BESIDE_IMAGES = CONTROL_BYTES.replace(_IMAGE_BYTE, b"")
+_IMAGE_TEXT = pa.array(["<image>"])
 
 # Code of a mark to the role's name in `messages` and in `conversations`.
 _ROLE_NAMES = pa.array([None, *ROLES], pa.string())
@@ -55,51 +54,114 @@ class Conversations:
     empty_answer: npt.NDArray[np.bool_]
 
 
-def parse_conversations(text: str) -> Conversations:
+def parse_conversations(
+    text: str, wordings: _Ints | None = None, values: Sequence[pa.StringArray] = (), rows: _Ints | None = None
+) -> Conversations:
     """Cut a rendered batch at its marks.
 
     Args:
-        text: examples as :mod:`instruct.prompts.marks` describes, END after each.
+        text: wordings as :mod:`instruct.prompts.marks` describes, END after each.
+        wordings: number of each example's wording, shape (examples,); default: each wording is an example.
+        values: the texts that are put in where a wording has a mark for them; none is null.
+        rows: place of each example's texts in ``values``, shape (examples,).
     """
-    raw = text.encode()
-    data = np.frombuffer(raw, np.uint8)
-    at = np.flatnonzero(data <= _END)
-    code = data[at]
-    is_image, is_end = code == _IMAGE, code == _END
-    is_turn = ~is_image & ~is_end
-    start = at + 1 + 2 * is_image  # of the text that follows the mark, past an image's digits
-    lengths = np.where(is_end, 0, np.append(at[1:], len(data)) - start)
-
-    example = np.cumsum(is_end) - is_end  # example that a mark belongs to
+    marks = _Marks(text)
+    example, mark = marks.of_examples(wordings)
+    code, number, has_text = marks.code[mark], marks.number[mark], marks.has_text[mark]
+    is_image, is_value, is_end = code == _IMAGE, code == _VALUE, code == _END
+    is_turn = ~(is_image | is_value | is_end)
     examples = int(is_end.sum())
     turn = np.cumsum(is_turn) - 1
     turns_of_example = np.bincount(example[is_turn], minlength=examples)
 
-    image_at, image_example = at[is_image], example[is_image]
+    image_example = example[is_image]
     placed = np.bincount(image_example, minlength=examples)
-    first = np.cumsum(placed) - placed
-    expected = np.arange(len(image_example)) - first[image_example]
-    zero, base = ord(DIGITS[0]), len(DIGITS)
-    index = (data[image_at + 1].astype(np.int64) - zero) * base + data[image_at + 2] - zero
-    wrong = index != expected
+    wrong = number[is_image] != np.arange(len(image_example)) - (np.cumsum(placed) - placed)[image_example]
 
-    said = raw.translate(None, _BESIDE_IMAGES)
-    length_of_turn = np.bincount(turn, weights=lengths + len(_IMAGE_TEXT) * is_image, minlength=int(is_turn.sum()))
-    values = _strings(said.replace(_IMAGE_BYTE, _IMAGE_TEXT), length_of_turn.astype(np.int64))
-    empty = np.asarray(pc.or_(pc.utf8_is_space(values), pc.equal(pc.binary_length(values), 0)))
+    # All that is said is put together of pieces: what a mark stands for, then the text after it.
+    pool = pa.concat_arrays([marks.texts, _IMAGE_TEXT, *values])
+    first_value = np.cumsum([len(marks.texts) + 1, *map(len, values)])
+    stands_for = is_image | is_value
+    count = stands_for.astype(np.int64) + has_text
+    start = np.cumsum(count) - count
+    pieces = np.empty(int(count.sum()), np.int64)
+    pieces[start[is_image]] = len(marks.texts)
+    if rows is not None:
+        pieces[start[is_value]] = first_value[number[is_value]] + rows[example[is_value]]
+    pieces[(start + stands_for)[has_text]] = 2 * mark[has_text]
+
+    said, data = _joined(pool, pieces)
+    answer = _strings(data, np.diff(said[np.append(start[is_turn], len(pieces))]))
+    empty = np.asarray(pc.or_(pc.utf8_is_space(answer), pc.equal(pc.binary_length(answer), 0)))
     empty &= code[is_turn] == _ASSISTANT
-    turns = pa.StructArray.from_arrays([_SENDER_NAMES.take(pa.array(code[is_turn])), values], fields=list(TURN_TYPE))
+    sent = pa.StructArray.from_arrays([_SENDER_NAMES.take(pa.array(code[is_turn])), answer], fields=list(TURN_TYPE))
+
+    if len(image_example):  # they are no text in `messages`
+        start -= np.cumsum(is_image) - is_image
+        said, data = _joined(pool, pieces[pieces != len(marks.texts)])
+    begins = ~is_value  # a part, an image with the text after it, or nothing
+    lengths = np.diff(said[np.append(start[begins], len(said) - 1)])
     return Conversations(
-        messages=_messages(said.replace(_IMAGE_BYTE, b""), code, lengths, is_image, is_turn, turn, turns_of_example),
-        conversations=pa.ListArray.from_arrays(_offsets(turns_of_example), turns),
+        messages=_messages(
+            data, code[begins], lengths, is_image[begins], is_turn[begins], turn[begins], turns_of_example
+        ),
+        conversations=pa.ListArray.from_arrays(_offsets(turns_of_example), sent),
         images_placed=placed,
         in_order=np.bincount(image_example[wrong], minlength=examples) == 0,
         empty_answer=np.bincount(example[is_turn][empty], minlength=examples) > 0,
     )
 
 
+class _Marks:
+    """The marks of a text.
+
+    Attributes:
+        code: what each is.
+        number: which image or value it stands for; 0 for other marks.
+        texts: at twice a mark's position the text between it and the next.
+        has_text: whether that text is anything.
+    """
+
+    def __init__(self, text: str) -> None:
+        raw = text.encode()
+        data = np.frombuffer(raw, np.uint8)
+        at = np.flatnonzero(data <= _END)
+        self.code = data[at]
+        self._is_end = self.code == _END
+        numbered = (self.code == _IMAGE) | (self.code == _VALUE)
+        self.number = np.zeros(len(at), np.int64)
+        digits = at[numbered]
+        zero, base = ord(DIGITS[0]), len(DIGITS)
+        self.number[numbered] = (data[digits + 1].astype(np.int64) - zero) * base + data[digits + 2] - zero
+        begin, end = at + 1 + 2 * numbered, np.append(at, len(data))[1:]
+        self.has_text = (end > begin) & ~self._is_end
+        # Between the texts are the marks.
+        offsets = np.stack([begin, end], 1).ravel().astype(np.int32)
+        self.texts = pa.StringArray.from_buffers(max(0, len(offsets) - 1), pa.py_buffer(offsets), pa.py_buffer(raw))
+
+    def of_examples(self, wordings: _Ints | None) -> tuple[_Ints, _Ints]:
+        """The example that each mark is of, and which mark it is, example after example."""
+        ends = np.flatnonzero(self._is_end)
+        count = np.diff(np.append(-1, ends))
+        if wordings is None:
+            return np.repeat(np.arange(len(ends)), count), np.arange(len(self.code))
+        first = ends + 1 - count
+        count = count[wordings]
+        before = np.cumsum(count) - count
+        mark = np.repeat(first[wordings] - before, count) + np.arange(count.sum())
+        return np.repeat(np.arange(len(wordings)), count), mark
+
+
+def _joined(texts: pa.StringArray, pieces: _Ints) -> tuple[npt.NDArray[np.int32], pa.Buffer]:
+    """Some texts put together: where each begins, and the end of the last; and all their bytes."""
+    if not len(pieces):
+        return np.zeros(1, np.int32), pa.py_buffer(b"")
+    _, offsets, data = texts.take(pa.array(pieces)).buffers()
+    return np.frombuffer(offsets, np.int32, len(pieces) + 1), data or pa.py_buffer(b"")
+
+
 def _messages(
-    text: bytes,
+    text: pa.Buffer,
     code: npt.NDArray[np.uint8],
     lengths: _Ints,
     is_image: npt.NDArray[np.bool_],
@@ -129,10 +191,10 @@ def _messages(
     return pa.ListArray.from_arrays(_offsets(turns_of_example), messages)
 
 
-def _strings(data: bytes, lengths: _Ints, valid: npt.NDArray[np.bool_] | None = None) -> pa.StringArray:
+def _strings(data: pa.Buffer, lengths: _Ints, valid: npt.NDArray[np.bool_] | None = None) -> pa.StringArray:
     bits = None if valid is None or valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
     nulls = 0 if bits is None or valid is None else int((~valid).sum())
-    return pa.StringArray.from_buffers(len(lengths), _offset_buffer(lengths), pa.py_buffer(data), bits, nulls)
+    return pa.StringArray.from_buffers(len(lengths), _offset_buffer(lengths), data, bits, nulls)
 
 
 def _offset_buffer(lengths: _Ints) -> pa.Buffer:

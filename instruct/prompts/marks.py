@@ -1,7 +1,8 @@
 """The marks that a rendered batch is cut at: control bytes, which no text may contain.
 
 A rendered batch is one text. Each example is a run of turns, closed by :data:`END`; a turn opens with the mark of its
-role; an image is :data:`IMAGE` and two digits that say which, to the base of :data:`DIGITS`.
+role; an image is :data:`IMAGE` and two digits that say which, to the base of :data:`DIGITS`; a text that is put in
+later is :data:`VALUE` and two such digits.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 
 ROLES = {"system": "\x01", "user": "\x02", "assistant": "\x03"}
 IMAGE = "\x04"
+VALUE = "\x00"
 END = "\x05"
 # Control bytes too, so that marks and digits can be taken out of a text in one sweep.
 DIGITS = tuple(chr(code) for code in range(0x0E, 0x20))
@@ -37,4 +39,17 @@ def image_mark(index: int) -> str:
     """
     if index >= MAX_IMAGES:
         raise ValueError(f"an example has at most {MAX_IMAGES} images")
-    return IMAGE + DIGITS[index // len(DIGITS)] + DIGITS[index % len(DIGITS)]
+    return IMAGE + _number(index)
+
+
+def value_mark(index: int) -> str:
+    """The mark of a text that is put in later.
+
+    Args:
+        index: which of the texts, from 0; below ``len(DIGITS) ** 2``.
+    """
+    return VALUE + _number(index)
+
+
+def _number(index: int) -> str:
+    return DIGITS[index // len(DIGITS)] + DIGITS[index % len(DIGITS)]

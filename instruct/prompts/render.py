@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from instruct.buffers import text_bytes
 from instruct.errors import SpecError
 from instruct.prompts.conversation import Conversations, parse_conversations
-from instruct.prompts.marks import CONTROL, MARK, MAX_IMAGES, SPECIAL_TOKEN
+from instruct.prompts.marks import CONTROL, MARK, MAX_IMAGES, SPECIAL_TOKEN, value_mark
 from instruct.prompts.template import CompiledTemplate
 from instruct.reasons import Reason
 
@@ -94,28 +94,18 @@ def render_records(
     faults = list({fault.row: fault for fault in found}.values())
     good = np.ones(len(records), bool)
     good[[fault.row for fault in faults]] = False
-    values = {name: records.column(name).to_pylist() for name in template.columns}
-
-    def render(rows: _Ints) -> str:
-        each = np.repeat(rows, variants.shape[1]).tolist()
-        return template.render(
-            variants[rows].ravel().tolist(),
-            [image_counts[row] for row in each],
-            {name: [column[row] for row in each] for name, column in values.items()},
-        )
-
+    wording = _Wording(template, records, np.asarray(image_counts, np.int64), variants)
     rows = np.flatnonzero(good)
     try:
-        text = render(rows)
+        conversations = wording.of(rows)
     except Exception:  # whatever a template can raise, over values nobody foresaw: find the records that do it
-        broken = [fault for row in rows if (fault := _template_fault(template, render, int(row)))]
+        broken = [fault for row in rows if (fault := _template_fault(template, wording, int(row)))]
         if not broken:
             raise
         faults += broken
         good[[fault.row for fault in broken]] = False
         rows = np.flatnonzero(good)
-        text = render(rows)
-    conversations = parse_conversations(text)
+        conversations = wording.of(rows)
     each = np.repeat(rows, variants.shape[1])
     _check_images(template, records, np.asarray(image_counts)[each], each, variants[rows].ravel(), conversations)
     empty = np.unique(each[conversations.empty_answer])
@@ -125,9 +115,48 @@ def render_records(
         ]
         good[empty] = False
         rows = np.flatnonzero(good)
-        conversations = parse_conversations(render(rows))
+        conversations = wording.of(rows)
     faults.sort(key=lambda fault: fault.row)
     return Rendered(np.repeat(rows, variants.shape[1]), variants[rows].ravel(), conversations, faults)
+
+
+class _Wording:
+    """The words of some records, put together.
+
+    Where a template does nothing with a column but print it, its texts need not pass through the template: the template
+    is rendered with marks in their places, once for all records that it words alike.
+    """
+
+    def __init__(
+        self, template: CompiledTemplate, records: pa.RecordBatch, image_counts: _Ints, variants: _Ints
+    ) -> None:
+        self._template, self._image_counts, self._variants = template, image_counts, variants
+        self._printed = {name: _as_printed(records.column(name)) for name in template.printed}
+        self._read = {name: records.column(name).to_pylist() for name in template.columns if name not in self._printed}
+
+    def of(self, rows: _Ints) -> Conversations:
+        """The conversations of some records, each in all its variants."""
+        each = np.repeat(rows, self._variants.shape[1])
+        variants, counts = self._variants[rows].ravel(), self._image_counts[each]
+        if self._read:  # every record may be worded in its own way
+            text = self._render(variants, counts, each)
+            return parse_conversations(text, None, list(self._printed.values()), each)
+        most = int(counts.max(initial=0)) + 1
+        alike, first, wordings = np.unique(variants * most + counts, return_index=True, return_inverse=True)
+        text = self._render(alike // most, alike % most, each[first])
+        return parse_conversations(text, wordings, list(self._printed.values()), each)
+
+    def _render(self, variants: _Ints, counts: _Ints, each: _Ints) -> str:
+        marks = {name: [value_mark(number)] * len(each) for number, name in enumerate(self._printed)}
+        read = {name: [column[row] for row in each.tolist()] for name, column in self._read.items()}
+        return self._template.render(variants.tolist(), counts.tolist(), marks | read)
+
+
+def _as_printed(column: pa.Array) -> pa.StringArray:
+    """The text that a template prints for each value."""
+    if not pa.types.is_string(column.type):
+        return pa.array([str(value) for value in column.to_pylist()], pa.string())
+    return column.fill_null("None") if column.null_count else column
 
 
 def _null_faults(template: CompiledTemplate, records: pa.RecordBatch) -> list[Fault]:
@@ -183,9 +212,9 @@ def _texts(column: pa.Array) -> tuple[pa.Array | None, _Ints]:
     return (column, rows) if pa.types.is_string(column.type) else (None, rows)
 
 
-def _template_fault(template: CompiledTemplate, render: Any, row: int) -> Fault | None:
+def _template_fault(template: CompiledTemplate, wording: _Wording, row: int) -> Fault | None:
     try:
-        render(np.array([row]))
+        wording.of(np.array([row]))
     except Exception as error:
         place = f"{template.source.path}:{template.line_of(error)}"
         return Fault(row, Reason.TEMPLATE_ERROR, f"{place}: {type(error).__name__}: {error}")

@@ -6,6 +6,7 @@ compiled form is one function that takes rows and yields text, the record's colu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from types import CodeType
@@ -89,6 +90,14 @@ class CompiledTemplate:
             lines = [variant.line for variant in self.variants if "loop" in self.all_names(_statements(variant))]
             raise self._error(min(lines, default=1), "loop is there only inside {% for %}")
         return sorted(names - _GIVEN - {"image", "range"})
+
+    @cached_property
+    def printed(self) -> list[str]:
+        """Those of :attr:`columns` that the template prints as they are and does nothing else with, sorted."""
+        body = [*self._setup, *(node for variant in self.variants for node in _statements(variant))]
+        used = Counter(name.name for node in body for name in node.find_all(nodes.Name))
+        plain = Counter(_plainly_printed(body))
+        return [name for name in self.columns if used[name] == plain[name]]
 
     def names_used(self, body: Iterable[nodes.Node]) -> set[str]:
         """Names of record columns that some statements of this template read."""
@@ -175,6 +184,17 @@ def _statements(variant: Variant) -> Iterator[nodes.Node]:
     for turn in variant.turns:
         yield nodes.Output([nodes.TemplateData(ROLES[turn.role])], lineno=turn.line)
         yield from turn.body
+
+
+def _plainly_printed(body: Iterable[nodes.Node]) -> Iterator[str]:
+    """Each name that is printed as it is, where nothing changes afterwards what is printed."""
+    for node in body:
+        if isinstance(node, nodes.Output):
+            yield from (item.name for item in node.nodes if isinstance(item, nodes.Name))
+        elif isinstance(node, nodes.If):
+            yield from _plainly_printed([*node.body, *node.elif_, *node.else_])
+        elif isinstance(node, nodes.For) and not node.recursive:
+            yield from _plainly_printed([*node.body, *node.else_])
 
 
 def _is_layout(node: nodes.Node) -> bool:
