@@ -14,3 +14,19 @@ def text_bytes(texts: pa.StringArray) -> npt.NDArray[np.uint8]:
         return np.zeros(0, np.uint8)
     first, last = np.frombuffer(offsets, np.int32)[[texts.offset, texts.offset + len(texts)]]
     return np.frombuffer(data, np.uint8)[first:last]
+
+
+def first_bytes(texts: pa.StringArray) -> npt.NDArray[np.uint8]:
+    """The first byte of each text; 0 for an empty one or null."""
+    _, offsets, data = texts.buffers()
+    begin = np.zeros(len(texts), np.uint8)
+    if data is not None and len(texts):
+        at = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+        some = at[1:] > at[:-1]
+        begin[some] = np.frombuffer(data, np.uint8)[at[:-1][some]]
+    return begin
+
+
+def copied(array: pa.Array) -> pa.Array:
+    """A copy with buffers of its own: those of a part of a larger array, or of a batch of DuckDB's, hold all of it."""
+    return array.take(pa.array(np.arange(len(array))))

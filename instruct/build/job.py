@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from instruct.buffers import copied
 from instruct.build.files import writing
 from instruct.build.image_table import ImageTable
 from instruct.build.schema import shard_schema
@@ -225,7 +226,7 @@ def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.Recor
     count = len(kept)
 
     variants = pa.array(rendered.variants, pa.int32())
-    record = _whole(kept.column("id"))
+    record = copied(kept.column("id"))
     identifier = record
     if job.variants != 1:
         identifier = pc.binary_join_element_wise(identifier, variants.cast(pa.string()), "#")
@@ -244,12 +245,12 @@ def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.Recor
 
     def lists(name: str) -> pa.ListArray:
         if name in kept.schema.names:
-            return _whole(kept.column(name))
+            return copied(kept.column(name))
         return _empty_lists(count, schema.field(name).type.value_type)
 
     provenance = pa.StructArray.from_arrays(
         [
-            _whole(kept.column("origin")),
+            copied(kept.column("origin")),
             _constant(job.template.name, count),
             _constant(job.template.digest[:16], count),
             variants,
@@ -271,11 +272,6 @@ def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.Recor
         provenance,
     ]
     return pa.record_batch(columns, schema=schema)
-
-
-def _whole(array: pa.Array) -> pa.Array:
-    """A copy with buffers of its own: those of a part of a larger array bring bytes of other rows into a file."""
-    return array.take(pa.array(np.arange(len(array))))
 
 
 def _constant(value: str, count: int) -> pa.Array:

@@ -6,23 +6,23 @@ Layout and statistics: the dataset card ``rajpurkarlab/ReXGradient-160K`` and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import datetime
-from itertools import chain, repeat
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from msgspec.structs import astuple
 from pydantic import Field
 
+from instruct.buffers import copied
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Rows, Source, Table, View, column
 from instruct.sources.files import origins
+from instruct.sources.json_columns import KEY
 from instruct.sources.json_stream import iter_members
 
 SPLITS = {"train": "train", "valid": "val", "test": "test"}
@@ -111,20 +111,20 @@ def read(files: Files, options: RexGradientOptions) -> dict[str, Rows]:
 
 
 def _studies(files: Files, options: RexGradientOptions) -> Iterator[pa.RecordBatch]:
-    hashes: list[npt.NDArray[np.int64]] = []
+    keys: list[pa.StringArray] = []
     for path, split, number, members in _pieces(files):
         try:
-            yield _batch(members, split, files.relative(path), number, options)
+            batch = _batch(members, split, files.relative(path), number, options)
         except _FieldError as error:
             raise DataError(f"{path}: {error}") from None
-        hashes.append(np.fromiter(map(hash, members), np.int64, len(members)))
-    # Different hashes mean different keys; only where two are equal must the keys be compared.
-    every = np.concatenate(hashes or [np.zeros(0, np.int64)])
-    if len(np.unique(every)) < len(every):
+        keys.append(batch["study"])
+        yield batch
+    every = pa.chunked_array(keys, _text)
+    if pc.count_distinct(every).as_py() < len(every):
         _refuse_repeated(files)
 
 
-def _pieces(files: Files) -> Iterator[tuple[Path, str, int, dict[str, _Record]]]:
+def _pieces(files: Files) -> Iterator[tuple[Path, str, int, pa.RecordBatch]]:
     """Some records, by study, with their file, its split, and how many came before them in the file."""
     for name, split in SPLITS.items():
         for path in files[name]:
@@ -162,30 +162,23 @@ class _Record(msgspec.Struct, gc=False, kw_only=True):
 
 
 def _batch(
-    members: Mapping[str, _Record], split: str, origin: str, number: int, options: RexGradientOptions
+    members: pa.RecordBatch, split: str, origin: str, number: int, options: RexGradientOptions
 ) -> pa.RecordBatch:
-    rows = zip(*map(astuple, members.values()), strict=True) if members else repeat(())
-    held: dict[str, Sequence[Any]] = dict(zip(_Record.__struct_fields__, rows, strict=False))
-
-    def texts(field: str) -> pa.Array:
-        try:
-            return pa.array(held[field], _text)
-        except pa.ArrowTypeError:  # numbers among them
-            return pa.array([value if value is None else str(value) for value in held[field]], _text)
-
-    images, view_of_image, key_image, key_view = _images(members, held["ImagePath"], held["ImageViewPosition"], options)
-    count, sex = len(members), texts("PatientSex")
+    count, keys, sex = len(members), copied(members[KEY]), members["PatientSex"]
+    images, view_of_image, key_image, key_view = _images(
+        keys, members["ImagePath"], members["ImageViewPosition"], options
+    )
     columns = [
-        pa.array(members, _text, size=count),
+        keys,
         pa.repeat(pa.scalar(split), count),
-        texts("PatientID"),
-        _dates(members, _present(texts("StudyDate"))),
+        copied(members["PatientID"]),
+        _dates(keys, _present(members["StudyDate"])),
         pc.if_else(pc.is_in(sex, value_set=_SEXES), sex, _NO_TEXT),
-        _ages(_present(texts("PatientAge"))),
-        _present(texts("EthnicGroup")),
-        pa.array(map(_number, _present(texts("PatientWeight")).to_pylist()), pa.float64(), size=count),
+        _ages(_present(members["PatientAge"])),
+        _present(members["EthnicGroup"]),
+        _numbers(_present(members["PatientWeight"])),
         *(
-            _present(texts(field))
+            _present(members[field])
             for field in ("InstitutionName", "Manufacturer", "Indication", "Comparison", "Findings", "Impression")
         ),
         images,
@@ -207,23 +200,20 @@ def _present(texts: pa.Array) -> pa.Array:
 
 
 def _images(
-    keys: Iterable[str],
-    paths: Sequence[list[str]],
-    views: Sequence[list[str | None]],
-    options: RexGradientOptions,
+    keys: pa.StringArray, paths: pa.ListArray, views: pa.ListArray, options: RexGradientOptions
 ) -> tuple[pa.ListArray, pa.ListArray, pa.Array, pa.Array]:
     """Images and views of each study, and the image that stands for it with its view."""
-    lengths = np.fromiter(map(len, paths), np.int64, len(paths))
-    agree = lengths == np.fromiter(map(len, views), np.int64, len(views))
+    lengths = np.asarray(pc.list_value_length(paths))
+    agree = lengths == np.asarray(pc.list_value_length(views))
     if not agree.all():
-        key = list(keys)[int(np.argmin(agree))]
+        key = keys[int(np.argmin(agree))].as_py()
         raise _FieldError(f"record {key!r} lists another number of views than of images")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    flat = pa.array(list(chain.from_iterable(paths)), _text)
+    flat = paths.flatten()
     prefixed = pc.starts_with(flat, _IMAGE_PREFIX)
     flat = pc.if_else(prefixed, pc.binary_replace_slice(flat, 0, len(_IMAGE_PREFIX), ""), flat)
     # A few labels stand for all images: they are cleaned once each.
-    coded = pa.array(list(chain.from_iterable(views)), _text).dictionary_encode()
+    coded = views.flatten().dictionary_encode()
     clean = pc.utf8_upper(pc.utf8_trim_whitespace(coded.dictionary))
     clean = pc.if_else(pc.equal(clean, ""), _NO_TEXT, clean)
     labels = clean.take(coded.indices)
@@ -245,7 +235,7 @@ def _images(
     return lists(flat), lists(labels), flat.take(chosen), labels.take(chosen)
 
 
-def _dates(members: Mapping[str, _Record], written: pa.Array) -> pa.Array:
+def _dates(keys: pa.StringArray, written: pa.Array) -> pa.Array:
     good = pc.fill_null(pc.match_substring_regex(written, r"^\d{8}$"), True)
     try:
         if pc.all(good).as_py():
@@ -258,7 +248,7 @@ def _dates(members: Mapping[str, _Record], written: pa.Array) -> pa.Array:
         bad = pc.index(good, False).as_py()
     except pa.ArrowInvalid:
         bad = next(index for index, date in enumerate(written.to_pylist()) if date and not _is_date(date))
-    key = list(members)[bad]
+    key = keys[bad].as_py()
     raise _FieldError(f"record {key!r} has StudyDate {written[bad].as_py()!r}; expected a date as YYYYMMDD")
 
 
@@ -278,6 +268,14 @@ def _ages(texts: pa.Array) -> pa.Array:
     return pc.multiply(numbers, pa.array(list(_YEARS_PER_UNIT.values())).take(unit))
 
 
+def _numbers(texts: pa.StringArray) -> pa.DoubleArray:
+    """Numbers of texts; null where one is none."""
+    try:
+        return texts.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return pa.array(map(_number, texts.to_pylist()), pa.float64(), size=len(texts))
+
+
 def _number(text: str | None) -> float | None:
     try:
         return float(text) if text is not None else None
@@ -288,7 +286,7 @@ def _number(text: str | None) -> float | None:
 def _refuse_repeated(files: Files) -> None:
     places: dict[str, list[str]] = {}
     for path, _, number, members in _pieces(files):
-        for row, study in enumerate(members, number + 1):
+        for row, study in enumerate(members[KEY].to_pylist(), number + 1):
             places.setdefault(study, []).append(f"{files.relative(path)}:{row}")
     repeated = {study: found for study, found in places.items() if len(found) > 1}
     if repeated:
