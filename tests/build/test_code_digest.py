@@ -8,7 +8,8 @@ from pathlib import Path
 
 from instruct.build.job import _CODE
 
-# What makes no bytes of its own: errors, digests, how files are written and opened, stored images (whose content is in the key).
+# What makes no bytes of its own: errors, digests, how files are written and opened, stored images (their content is in
+# the key).
 _BESIDE = {
     "instruct.build.files", "instruct.digest", "instruct.errors", "instruct.images", "instruct.model",
     "instruct.prompts.source", "instruct.reasons", "instruct.resources", "instruct.shard", "instruct.sources",
