@@ -13,12 +13,11 @@ ROLES = {"system": "\x01", "user": "\x02", "assistant": "\x03"}
 IMAGE = "\x04"
 VALUE = "\x00"
 END = "\x05"
-# Control bytes too, so that marks and digits can be taken out of a text in one sweep.
+# Control bytes too, which no text holds.
 DIGITS = tuple(chr(code) for code in range(0x0E, 0x20))
 MAX_IMAGES = len(DIGITS) ** 2
 
 CONTROL = r"[\x00-\x05\x0e-\x1f]"
-CONTROL_BYTES = bytes([*range(0x06), *range(0x0E, 0x20)])
 MARK = re.compile(CONTROL)
 
 # Texts that a model family reads as control tokens: in a report they would shift images or end a turn.

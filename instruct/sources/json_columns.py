@@ -83,7 +83,11 @@ class _Field:
             pattern = _NO_TEXT if self.numbers else _NO_TEXT_NOR_NUMBER
             if pc.any(pc.match_substring_regex(texts.filter(pa.array(suspect)), pattern)).as_py():
                 raise DoubtedError
-        return self.without_nan(values) if (begin == ord(_NAN[0])).any() else values
+        if not (begin == ord(_NAN[0])).any():
+            return values
+        if not self.nullable and pc.any(pc.equal(texts, _NAN)).as_py():
+            raise DoubtedError
+        return self.without_nan(values)
 
     def without_nan(self, values: pa.Array) -> pa.Array:
         """The values, with null for a text ``NaN`` wherever a null may be."""

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct.errors import SpecError
+from instruct.prompts.conversation import parse_conversations
 from instruct.prompts.marks import MARK, MAX_IMAGES, SPECIAL_TOKEN
 from instruct.prompts.render import choose_variants, render_records
 from instruct.specs.vocabulary import stable_hash
@@ -79,6 +80,52 @@ def test_a_batch_renders_as_its_records_one_by_one(rich, rows, count):
     assert sorted([*set(made), *bad]) == list(range(len(rows)))
     assert made == sorted(made)
     assert bad == sorted(bad)
+
+
+PRINTED = """
+{% images any %}
+{% target answer %}
+{% variant %}
+{% user %}{{ note }}: {{ images }}{% for i in range(2) %}{{ number }},{% endfor %}{{ share }}{% enduser %}
+{% assistant %}{{ answer }}{% endassistant %}
+{% endvariant %}
+{% variant %}
+{% system %}{{ tags }}{{ note }}{% endsystem %}
+{% user %}{% if image_count > 1 %}{{ answer }}{% else %}{{ sure }}{% endif %}{{ images }}{{ note }}{% enduser %}
+{% assistant %}{{ answer }}{{ answer }}{% endassistant %}
+{% endvariant %}
+"""
+plain = st.text(st.characters(codec="utf-8"), max_size=12).filter(
+    lambda text: not MARK.search(text) and not SPECIAL_TOKEN.search(text)
+)
+of_every_type = st.tuples(
+    plain | st.none(), plain.filter(str.strip), st.integers(-9, 9) | st.none(), st.floats(), st.booleans() | st.none(),
+    st.lists(plain, max_size=2), st.integers(0, 3), st.integers(0, 1),
+)  # fmt: skip
+
+
+@given(st.lists(of_every_type, max_size=8), st.booleans())
+def test_what_is_only_printed_is_as_the_template_prints_it(tmp_path_factory, rows, shift):
+    template = compiled(tmp_path_factory.getbasetemp(), PRINTED)
+    names = ["note", "answer", "number", "share", "sure", "tags"]
+    types = [pa.string(), pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.list_(pa.string())]
+    assert template.printed == sorted(names)
+    values = [[row[index] for row in rows] for index in range(len(names))]
+    whole = batch({name: pa.array(column, kind) for name, column, kind in zip(names, values, types, strict=True)})
+    counts, variants = [row[6] for row in rows], [row[7] for row in rows]
+    if shift and rows:  # a batch is most often a part of a larger one
+        whole, counts, variants = whole.slice(1), counts[1:], variants[1:]
+    rendered = render_records(template, whole, counts, np.array(variants, int).reshape(-1, 1))
+    assert not rendered.faults
+    one_by_one = [
+        template.render([variant], [count], {name: [whole[name][row].as_py()] for name in names})
+        for row, (variant, count) in enumerate(zip(variants, counts, strict=True))
+    ]
+    expected = parse_conversations("".join(one_by_one))
+    for kind in ("messages", "conversations"):
+        found = getattr(rendered.conversations, kind)
+        found.validate(full=True)
+        assert found.to_pylist() == getattr(expected, kind).to_pylist()
 
 
 @given(

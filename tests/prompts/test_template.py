@@ -68,6 +68,29 @@ def test_a_template_says_what_it_reads(tmp_path):
     assert [variant.line for variant in template.variants] == [7, 14]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "printed"),
+    [
+        ("{{ q }}", ["answer", "q"]),
+        ("{{ q }} {{ q }} and {{ r }}", ["answer", "q", "r"]),
+        ("{% if image_count %}{{ q }}{% elif r %}{{ s }}{% else %}{{ t }}{% endif %}", ["answer", "q", "s", "t"]),
+        ("{% for tag in tags %}{{ q }}{{ tag }}{% else %}{{ r }}{% endfor %}", ["answer", "q", "r"]),
+        ("{% if q %}{{ q }}{% endif %}", ["answer"]),
+        ("{{ q | upper }} {{ r.name }} {{ s ~ '!' }} {{ t[0] }}", ["answer"]),
+        ("{{ q if image_count else r }}", ["answer"]),
+        ("{% filter upper %}{{ q }}{% endfilter %}", ["answer"]),
+        ("{% set shown %}{{ q }}{% endset %}{{ shown | upper }}", ["answer"]),
+        ("{% macro m() %}{{ q }}{% endmacro %}{{ m() | upper }}", ["answer"]),
+        ("{% macro m(q) %}{{ q }}{% endmacro %}{{ m('a') }}{{ q }}", ["answer"]),
+        ("{% for q in tags %}{{ q }}{% endfor %}{{ q }}", ["answer"]),
+        ("{% for x in tags recursive %}{{ q }}{% endfor %}", ["answer"]),
+        ("{{ answer }}{% set x = answer %}", []),
+    ],
+)  # fmt: skip
+def test_a_template_says_what_it_only_prints(tmp_path, prompt, printed):
+    assert compiled(tmp_path, one_variant(prompt)).printed == printed
+
+
 def test_the_digest_is_of_the_text_and_of_all_it_imports(tmp_path):
     text = one_variant("{{ a.hi() }}", top='{% import "a.jinja" as a %}')
     others = {"a": '{% from "b.jinja" import hi %}', "b": "{% macro hi() %}hi{% endmacro %}", "c": "unused"}

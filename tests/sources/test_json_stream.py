@@ -59,9 +59,10 @@ good = st.fixed_dictionaries(
         "views": st.lists(texts | st.none(), max_size=3),
     },
 )
+WHOLE = {"Uid": "1", "text": "", "either": None, "names": [], "views": []}
 whole = good.map(lambda record: {"either": None, "names": [], "views": []} | record)
 any_value = texts | values
-wrong = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, any_value))
+wrong = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, any_value)).map(lambda record: WHOLE | record)
 
 
 def mixed(fields: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
@@ -138,6 +139,9 @@ def test_members_of_an_object_however_it_is_cut(tmp_path_factory, members, layou
 @given(mixed(whole), mixed(wrong), st.integers(1, 200))
 @example({}, {"a": {"Uid": "1", "text": True}}, 50)
 @example({}, {"a": {"Uid": "1", "text": None, "views": [5]}}, 50)
+@example({}, {"a": WHOLE | {"Uid": float("nan")}}, 50)
+@example({}, {"a": WHOLE | {"names": [float("nan")]}}, 50)
+@example({}, {"a": WHOLE | {"Uid": "NaN", "text": "NaN", "names": ["NaN"], "views": ["NaN"]}}, 50)
 def test_what_is_not_of_the_type_is_told_wherever_it_stands(tmp_path_factory, members, others, piece):
     path = tmp_path_factory.getbasetemp() / "object.json"
     path.write_text(json.dumps(members | others), "utf-8")
