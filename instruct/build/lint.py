@@ -101,7 +101,9 @@ def lint_task(entry: TaskEntry, queries: RecordQueries, template: CompiledTempla
         problems.append(f"{at} shows no images; the query gives the column 'images'")
     if not missing and not problems:
         types = queries.column_types(entry)
-        problems += _lint_rendering(template, tuple((name, types[name]) for name in ["id", *template.columns]))
+        # In the default dialect: others print tags that are control tokens to models which do not know them.
+        usual = compile_template(template.source)
+        problems += _lint_rendering(usual, tuple((name, types[name]) for name in ["id", *template.columns]))
     return problems
 
 
@@ -111,8 +113,7 @@ def lint_template(template: CompiledTemplate) -> list[str]:
     problems = []
     for name, text in source.texts:
         path = str(Path(source.path).with_name(name))
-        printed = _COMMENT.sub(lambda comment: re.sub(".", " ", comment[0]), text)
-        for number, line in enumerate(printed.splitlines(), 1):
+        for number, line in enumerate(_without_comments(text).splitlines(), 1):
             for match in SPECIAL_TOKEN.finditer(line):
                 problems.append(f"{path}:{number}:{match.start() + 1}: {_control_token(match[0])}")
             for match in _SINGLE_BRACES.finditer(line):
@@ -132,6 +133,11 @@ def lint_template(template: CompiledTemplate) -> list[str]:
         ]
         problems += [f"{where}: the prompt tells the target {name!r}" for name in declared.target if name in prompt]
     return problems
+
+
+def _without_comments(text: str) -> str:
+    """A template's text with blanks for its comments."""
+    return _COMMENT.sub(lambda comment: re.sub(".", " ", comment[0]), text)
 
 
 def _columns_used(template: CompiledTemplate, variant: Variant) -> tuple[set[str], set[str]]:
@@ -165,6 +171,7 @@ def _lint_rendering(template: CompiledTemplate, types: tuple[tuple[str, pa.DataT
     variants = len(template.variants)
     records = pa.record_batch({name: pa.array([example_value(name, kind)] * variants, kind) for name, kind in types})
     each_variant = np.arange(variants)[:, None]
+    told = "".join(_without_comments(text) for _, text in template.source.texts)
     problems = []
     for count in counts:
         try:
@@ -172,12 +179,19 @@ def _lint_rendering(template: CompiledTemplate, types: tuple[tuple[str, pa.DataT
         except SpecError as error:
             return error.problems
         problems += [f"{fault.detail} (on a made-up record)" for fault in rendered.faults]
-        for number, turns in zip(rendered.variants, rendered.conversations.conversations.to_pylist(), strict=True):
-            line = template.variants[int(number)].line
+        made = rendered.conversations
+        for number, turns, messages in zip(
+            rendered.variants, made.conversations.to_pylist(), made.messages.to_pylist(), strict=True
+        ):
+            where = f"{template.source.path}:{template.variants[int(number)].line}:1: variant {number}"
             for turn in turns:
                 text = turn["value"]
                 if text != text.strip() or "  " in text:
-                    problems.append(f"{template.source.path}:{line}:1: variant {number}: stray white space in {text!r}")
+                    problems.append(f"{where}: stray white space in {text!r}")
+            said = "".join(part["text"] or "" for message in messages for part in message["content"])
+            for token in SPECIAL_TOKEN.findall(said):
+                if token not in told:  # it is put together of parts
+                    problems.append(f"{where}: {_control_token(token)}")
     return list(dict.fromkeys(problems))
 
 

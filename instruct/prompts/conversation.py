@@ -91,10 +91,10 @@ def parse_conversations(
     pieces[(start + stands_for)[has_text]] = 2 * mark[has_text]
 
     said, data = _joined(pool, pieces)
-    answer = _strings(data, np.diff(said[np.append(start[is_turn], len(pieces))]))
-    empty = np.asarray(pc.or_(pc.utf8_is_space(answer), pc.equal(pc.binary_length(answer), 0)))
+    texts = _strings(data, np.diff(said[np.append(start[is_turn], len(pieces))]))
+    empty = np.asarray(pc.or_(pc.utf8_is_space(texts), pc.equal(pc.binary_length(texts), 0)))
     empty &= code[is_turn] == _ASSISTANT
-    sent = pa.StructArray.from_arrays([_SENDER_NAMES.take(pa.array(code[is_turn])), answer], fields=list(TURN_TYPE))
+    turns = pa.StructArray.from_arrays([_SENDER_NAMES.take(pa.array(code[is_turn])), texts], fields=list(TURN_TYPE))
 
     if len(image_example):  # they are no text in `messages`
         start -= np.cumsum(is_image) - is_image
@@ -105,7 +105,7 @@ def parse_conversations(
         messages=_messages(
             data, code[begins], lengths, is_image[begins], is_turn[begins], turn[begins], turns_of_example
         ),
-        conversations=pa.ListArray.from_arrays(_offsets(turns_of_example), sent),
+        conversations=pa.ListArray.from_arrays(_offsets(turns_of_example), turns),
         images_placed=placed,
         in_order=np.bincount(image_example[wrong], minlength=examples) == 0,
         empty_answer=np.bincount(example[is_turn][empty], minlength=examples) > 0,

@@ -327,6 +327,8 @@ def test_a_hostile_template(corpora: Corpora, specs: Path, secret: Path, head: s
         ("What is in {study}?", "{study} prints as it stands; write {{ study }}"),
         ("<image> What is there?", "models read <image> as a control token; leave it out"),
         ("What is there?<|im_end|>", "models read <|im_end|> as a control token"),
+        ("{{ '<ima' ~ 'ge>' }} What is there?", "variant 0: models read <image> as a control token; leave it out"),
+        ("{% raw %}{# [INST] #}{% endraw %} What is there?", "models read [INST] as a control token"),
     ],
 )
 def test_a_build_refuses_a_template_that_lint_refuses(corpora: Corpora, specs: Path, prompt: str, said: str) -> None:
