@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 from instruct.buffers import text_bytes
 from instruct.errors import SpecError
 from instruct.prompts.conversation import Conversations, parse_conversations
-from instruct.prompts.marks import CONTROL, MARK, MAX_IMAGES, SPECIAL_TOKEN, value_mark
+from instruct.prompts.marks import CONTROL, DIGITS, MARK, MAX_IMAGES, SPECIAL_TOKEN, value_mark
 from instruct.prompts.template import CompiledTemplate
 from instruct.reasons import Reason
 
 _Ints = npt.NDArray[np.int64]
+_SEPARATOR = DIGITS[0]
 
 
 @dataclass(frozen=True)
@@ -131,25 +132,47 @@ class _Wording:
         self, template: CompiledTemplate, records: pa.RecordBatch, image_counts: _Ints, variants: _Ints
     ) -> None:
         self._template, self._image_counts, self._variants = template, image_counts, variants
+        read = {name: records.column(name) for name in template.columns if name not in template.printed}
         self._printed = {name: _as_printed(records.column(name)) for name in template.printed}
-        self._read = {name: records.column(name).to_pylist() for name in template.columns if name not in self._printed}
+        self._read = {name: column.to_pylist() for name, column in read.items()}
+        # Records of one number are worded alike in one variant.
+        self._alike = image_counts
+        for column in read.values():
+            self._alike = _numbered(self._alike, _numbers(column))
 
     def of(self, rows: _Ints) -> Conversations:
         """The conversations of some records, each in all its variants."""
         each = np.repeat(rows, self._variants.shape[1])
-        variants, counts = self._variants[rows].ravel(), self._image_counts[each]
-        if self._read:  # every record may be worded in its own way
-            text = self._render(variants, counts, each)
-            return parse_conversations(text, None, list(self._printed.values()), each)
-        most = int(counts.max(initial=0)) + 1
-        alike, first, wordings = np.unique(variants * most + counts, return_index=True, return_inverse=True)
-        text = self._render(alike // most, alike % most, each[first])
+        keys = _numbered(self._variants[rows].ravel(), self._alike[each])
+        _, first, same = np.unique(keys, return_index=True, return_inverse=True)
+        wordings: _Ints | None = same
+        if len(first) == len(each):  # no two are alike
+            first, wordings = np.arange(len(each)), None
+        marks = {name: [value_mark(number)] * len(first) for number, name in enumerate(self._printed)}
+        read = {name: [column[row] for row in each[first].tolist()] for name, column in self._read.items()}
+        text = self._template.render(
+            self._variants[rows].ravel()[first].tolist(), self._image_counts[each[first]].tolist(), marks | read
+        )
         return parse_conversations(text, wordings, list(self._printed.values()), each)
 
-    def _render(self, variants: _Ints, counts: _Ints, each: _Ints) -> str:
-        marks = {name: [value_mark(number)] * len(each) for number, name in enumerate(self._printed)}
-        read = {name: [column[row] for row in each.tolist()] for name, column in self._read.items()}
-        return self._template.render(variants.tolist(), counts.tolist(), marks | read)
+
+def _numbered(some: _Ints, others: _Ints) -> _Ints:
+    """A number for each pair, the same for equal ones alone, below the number of pairs."""
+    numbers: _Ints = np.unique(some * (int(others.max(initial=0)) + 1) + others, return_inverse=True)[1]
+    return numbers
+
+
+def _numbers(column: pa.Array) -> _Ints:
+    """A number for each value: values of one number are equal. No two are, for types that hardly ever repeat one."""
+    kind, own = column.type, np.arange(len(column))
+    if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
+        # No text that is worded holds a control character; only the length tells [] from [""].
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0), np.int64)
+        return _numbered(lengths, _numbers(pc.binary_join(column, _SEPARATOR)))
+    if not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        return own
+    codes = column.dictionary_encode().indices
+    return np.where(np.asarray(codes.is_null()), len(column) + own, np.asarray(pc.fill_null(codes, 0)))
 
 
 def _as_printed(column: pa.Array) -> pa.StringArray:

@@ -128,6 +128,32 @@ def test_what_is_only_printed_is_as_the_template_prints_it(tmp_path_factory, row
         assert found.to_pylist() == getattr(expected, kind).to_pylist()
 
 
+def test_records_are_worded_alike_only_where_all_that_is_read_is_equal(tmp_path):
+    text = one_variant(
+        "{{ tags | length }}{{ tags }} {{ n + 1 }} {{ sure and 1 }} {{ word | upper }} {{ score | round(1) }}"
+    )
+    template = compiled(tmp_path, text)
+    assert template.printed == ["answer"]
+    rows = [
+        ([], 1, True, "a", 0.5), ([""], 1, True, "a", 0.5), (["", ""], 1, True, "a", 0.5), ([None], 1, True, "a", 0.5),
+        (["a", "b"], 1, True, "a", 0.5), (["ab"], 1, True, "a", 0.5), (["a", "b"], 2, True, "a", 0.5),
+        (["a", "b"], 1, False, "a", 0.5), (["a", "b"], 1, True, "b", 0.5), (["a", "b"], 1, True, "a", 1.5),
+    ] * 2  # fmt: skip
+    tags, numbers, sure, words, scores = map(list, zip(*rows, strict=True))
+    whole = batch(
+        {
+            "tags": pa.array(tags, pa.list_(pa.string())), "n": pa.array(numbers), "sure": pa.array(sure),
+            "word": words, "score": pa.array(scores), "answer": [str(row) for row in range(len(rows))],
+        }
+    )  # fmt: skip
+    together = prompts(render(template, {name: whole[name] for name in whole.schema.names}))
+    assert together[:10] == together[10:]
+    assert len(set(together)) == 10
+    for row in range(len(rows)):
+        one = whole.slice(row, 1)
+        assert prompts(render(template, {name: one[name] for name in one.schema.names})) == [together[row]]
+
+
 @given(
     st.lists(
         st.text(st.characters(codec="utf-8"), max_size=8) | st.characters(max_codepoint=0x2F), min_size=1, max_size=8
