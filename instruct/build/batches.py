@@ -13,7 +13,7 @@ from instruct.build.files import explaining
 
 @contextmanager
 def appending(file: Path) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    """What appends batches to a file (Arrow IPC file); the first one makes it.
+    """What appends batches to a file (Arrow IPC file); the first one makes it, and its folder.
 
     Raises:
         DataError: the file cannot be written.
@@ -24,6 +24,7 @@ def appending(file: Path) -> Iterator[Callable[[pa.RecordBatch], None]]:
         nonlocal writer
         with explaining(file):
             if writer is None:
+                file.parent.mkdir(parents=True, exist_ok=True)
                 writer = pa.ipc.new_file(file, batch.schema)
             writer.write_batch(batch)
 

@@ -1,13 +1,14 @@
 """Compile: from a task of a spec to the records of a build, cut into shards' worth and named by digest.
 
-A task's records go into one Arrow file of the work folder, one batch for each shard to come. What is wrong with their
-images is settled here, so that a record's number of images is known before it is worded.
+A task's records go into one Arrow file of the work folder, one batch for each shard to come, or wait in memory. What is
+wrong with their images is settled here, so that a record's number of images is known before it is worded.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,8 +31,9 @@ from instruct.specs.task_spec import TaskEntry
 
 @dataclass(frozen=True)
 class Slice:
-    """The records of one shard to come: a batch of the records file."""
+    """The records of one shard to come: themselves, or the file of which they are a batch."""
 
+    records: str | pa.RecordBatch
     split: str
     batch: int
     rows: int
@@ -67,9 +69,9 @@ def compile_task(
     template: CompiledTemplate,
     recipe: Recipe,
     folders: Mapping[str, ImageFolder],
-    file: Path,
+    file: Path | None,
 ) -> CompiledTask:
-    """Run a task's query and write its records.
+    """Run a task's query and keep its records.
 
     Args:
         entry: the task.
@@ -77,7 +79,7 @@ def compile_task(
         template: the task's template.
         recipe: the recipe.
         folders: namespace to the folder of its images; a namespace without one has no images on disk.
-        file: the records file to write.
+        file: the records file to write; None keeps the records in memory.
 
     Raises:
         SpecError, DataError: see :meth:`RecordQueries.records`.
@@ -85,7 +87,7 @@ def compile_task(
     """
     compiled = CompiledTask()
     missing: list[pa.StringArray] = []
-    with appending(file) as append:
+    with appending(file) if file else nullcontext() as append:
         for records in queries.records(entry, template.columns, recipe.shard_rows):
             split = records.column("split")[0].as_py()
             compiled.records[split] += len(records)
@@ -101,8 +103,10 @@ def compile_task(
                     records = follow(records, entry.namespace, folders)
             if not len(records):
                 continue
-            append(records)
-            compiled.slices.append(Slice(split, len(compiled.slices), len(records), digest_batch(records)))
+            if append is not None:
+                append(records)
+            held = records if file is None else str(file)
+            compiled.slices.append(Slice(held, split, len(compiled.slices), len(records), digest_batch(records)))
     compiled.missing_images = pc.count_distinct(pa.chunked_array(missing, pa.string())).as_py()
     return compiled
 

@@ -22,8 +22,8 @@ from instruct.build.job import ShardResult
 from instruct.build.tell import Tell
 from instruct.errors import DataError, UsageError
 
-# Jobs handed out ahead of the workers. A job is a few lines of plain data, its records wait in a file: planning may run
-# far ahead, so that no worker ever waits for it.
+# Jobs handed out ahead of the workers. A job is a few lines of plain data, its records wait in a file, or in memory
+# where there is one source and one process: planning may run far ahead, so that no worker ever waits for it.
 _AHEAD = 64
 # Threads that share the work of one process: while one of them hashes, writes and waits for the disk, another renders.
 _THREADS = 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,6 +58,11 @@ class PlannedTask:
         """Number of shards to build."""
         return sum(planned.found is None for planned in self.jobs)
 
+    def without_records(self) -> PlannedTask:
+        """The same without records that wait in memory, which only their jobs need."""
+        jobs = [replace(planned, job=replace(planned.job, records="")) for planned in self.jobs]
+        return replace(self, compiled=replace(self.compiled, slices=[]), jobs=jobs)
+
 
 def dry_run(
     recipe: Recipe, out: Path, data_root: Path | None = None, spec_folders: Sequence[Path] = ()
@@ -108,13 +113,16 @@ def removed_tasks(selection: Selection, output: OutputFolder) -> list[dict[str, 
     return rows
 
 
-def plan_tasks(selection: Selection, output: OutputFolder, stage: ImageStage) -> Iterator[PlannedTask]:
+def plan_tasks(
+    selection: Selection, output: OutputFolder, stage: ImageStage, in_memory: bool = False
+) -> Iterator[PlannedTask]:
     """Compile and plan the tasks of every spec, one at a time; a source's tables are read once.
 
     Args:
         selection: what to plan.
         output: the output folder; records are written into its work folder.
         stage: where the images are, and what is wrong with them.
+        in_memory: let records wait for their jobs in memory instead.
 
     Raises:
         SpecError, DataError: see :func:`instruct.build.compile.compile_task`.
@@ -135,7 +143,7 @@ def plan_tasks(selection: Selection, output: OutputFolder, stage: ImageStage) ->
     sources = SourceTables(selection, output.scratch)
     corrected = find_corrections(selection, sources)
     for _, group in groupby(present, key=lambda entry: entry.file.path):
-        yield from _plan_spec(selection, list(group), templates, stage, sources, corrected, output)
+        yield from _plan_spec(selection, list(group), templates, stage, sources, corrected, output, in_memory)
 
 
 def _plan_spec(
@@ -146,17 +154,25 @@ def _plan_spec(
     sources: SourceTables,
     corrected: Corrections,
     output: OutputFolder,
+    in_memory: bool,
 ) -> Iterator[PlannedTask]:
     recipe = selection.recipe
     later = [entry.spec for entry in selection.entries[selection.entries.index(entries[-1]) + 1 :]]
     with sources.queries(entries[0].spec, corrected.tables) as queries:
         for entry in entries:
             template = templates[entry.task.template]
-            file = output.records_file(entry.config)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            compiled = compile_task(entry, queries, template, recipe, stage.folders, file)
+            file = None if in_memory else output.records_file(entry.config)
             facts = task_facts(entry, sources, template, recipe) | {"moved": corrected.moved.get(entry.config, {})}
-            yield _plan_task(entry, template, compiled, facts, recipe, stage, file, output)
+            # Under no name here, which would hold a task's records in memory until the next one's are there.
+            yield _plan_task(
+                entry,
+                template,
+                compile_task(entry, queries, template, recipe, stage.folders, file),
+                facts,
+                recipe,
+                stage,
+                output,
+            )
     shown = {held for spec in later for held in (spec.source, spec.namespace, *spec.reads)}
     for name, folder in stage.folders.items():
         if name not in shown:
@@ -171,7 +187,6 @@ def _plan_task(
     facts: dict[str, Any],
     recipe: Recipe,
     stage: ImageStage,
-    file: Path,
     output: OutputFolder,
 ) -> PlannedTask:
     images = recipe.images
@@ -186,7 +201,7 @@ def _plan_task(
             task=entry.task.task,
             dataset=entry.spec.dataset,
             namespace=entry.namespace,
-            records=str(file),
+            records=piece.records,
             batch=piece.batch,
             rows=piece.rows,
             records_digest=piece.digest,

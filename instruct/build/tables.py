@@ -124,7 +124,6 @@ class SourceTables:
 
 def _mapped(file: Path, batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """A table mapped from a file that has no name any more, so that nothing is left of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     try:
         with appending(file) as append:
             for batch in batches:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -123,7 +124,7 @@ class MemberColumns:
             DoubtedError: a text is no such object, or what DuckDB makes of it can be doubted.
         """
         given = (pa.record_batch([_as_text(piece)], schema=_PIECES) for piece in pieces)
-        with duckdb.connect(config={"threads": 1}) as connection:
+        with _database().cursor() as connection:
             connection.register("pieces", pa.RecordBatchReader.from_batches(_PIECES, given))
             try:
                 for batch in _ahead(connection.sql(self._query).to_arrow_reader(_ROWS)):
@@ -146,6 +147,12 @@ class MemberColumns:
             texts = values if field.listed else [_written(value) for value in values]
             columns.append(field.without_nan(pa.array(texts, field.arrow_type)))
         return pa.record_batch([pa.array(list(members), pa.string()), *columns], schema=self._schema)
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """A database for the reading of every file: to open one takes as long as to read some thousand members."""
+    return duckdb.connect(config={"threads": 1})
 
 
 def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:

@@ -443,7 +443,7 @@ def limit_files(size: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-@pytest.mark.parametrize(("what", "workers"), [("records", "1"), ("shards", "1"), ("shards", "2")])
+@pytest.mark.parametrize(("what", "workers"), [("records", "2"), ("shards", "1"), ("shards", "2")])
 def test_a_full_disk(corpora: Corpora, tmp_path: Path, what: str, workers: str) -> None:
     # Impressions come first and are shorter than summaries, so that the limit lets some shards through.
     rows = ("shard_rows=30", "tasks=['[Impression Generation] [OpenI]', '[Findings Summarization] [OpenI]']")
