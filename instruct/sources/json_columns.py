@@ -7,8 +7,9 @@ can have happened it is told, and the caller reads the text another way.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from types import NoneType
@@ -127,8 +128,10 @@ class MemberColumns:
         with _database().cursor() as connection:
             connection.register("pieces", pa.RecordBatchReader.from_batches(_PIECES, given))
             try:
-                for batch in _ahead(connection.sql(self._query).to_arrow_reader(_ROWS)):
-                    yield self._settled(batch.column("member"))
+                # Closed before the connection, which a thread may still be reading from.
+                with closing(_ahead(connection.sql(self._query).to_arrow_reader(_ROWS))) as batches:
+                    for batch in batches:
+                        yield self._settled(batch.column("member"))
             except (duckdb.Error, OSError, UnicodeDecodeError) as error:
                 raise DoubtedError from error
 
@@ -155,7 +158,7 @@ def _database() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"threads": 1})
 
 
-def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+def _ahead(items: Iterator[_Item]) -> Generator[_Item]:
     """The same items, each made in a thread while the one before is used."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, items, None)
