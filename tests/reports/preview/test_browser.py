@@ -273,6 +273,7 @@ def test_keys(opened: Open, page: str) -> None:
     assert shown.js("document.activeElement.id") == "text"
     shown.press("j")  # is typed, not a command
     assert shown.js("document.getElementById('text').value") == "j"
+    shown.wait("!document.getElementById('count').innerText.endsWith('of 268')")  # the filter has redrawn the page
     shown.press("Escape")
     assert shown.js("document.activeElement.id") != "text"
     shown.press("?")
