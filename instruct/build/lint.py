@@ -30,6 +30,7 @@ from instruct.prompts.render import render_records
 from instruct.prompts.source import find_template
 from instruct.prompts.template import CompiledTemplate, compile_template
 from instruct.sources import get_source
+from instruct.specs.checks import check_query
 from instruct.specs.contract import CONTRACT
 from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import TaskEntry
@@ -84,7 +85,7 @@ def lint_task(entry: TaskEntry, queries: RecordQueries, template: CompiledTempla
             f"{entry.place('needs')}: {entry.name}: the source has no file {unknown[0]!r}; it has {', '.join(files)}"
         ]
     try:
-        problems = queries.check_contract(entry)
+        problems = check_query(entry, queries)
         columns = queries.columns(entry)
     except SpecError as error:
         return error.problems
@@ -168,30 +169,30 @@ def _lint_rendering(template: CompiledTemplate, types: tuple[tuple[str, pa.DataT
     """Render every variant on made-up records, with every number of images it must be right for."""
     wanted = template.declarations.images
     counts = (0,) if wanted == "none" else _ANY if wanted == "any" else (int(wanted or 0),)
-    variants = len(template.variants)
-    records = pa.record_batch({name: pa.array([example_value(name, kind)] * variants, kind) for name, kind in types})
-    each_variant = np.arange(variants)[:, None]
+    variants = np.tile(np.arange(len(template.variants)), len(counts))
+    image_counts = np.repeat(counts, len(template.variants)).tolist()
+    records = pa.record_batch(
+        {name: pa.array([example_value(name, kind)] * len(variants), kind) for name, kind in types}
+    )
+    try:
+        rendered = render_records(template, records, image_counts, variants[:, None])
+    except SpecError as error:
+        return error.problems
+    problems = [f"{fault.detail} (on a made-up record)" for fault in rendered.faults]
     told = "".join(_without_comments(text) for _, text in template.source.texts)
-    problems = []
-    for count in counts:
-        try:
-            rendered = render_records(template, records, [count] * variants, each_variant)
-        except SpecError as error:
-            return error.problems
-        problems += [f"{fault.detail} (on a made-up record)" for fault in rendered.faults]
-        made = rendered.conversations
-        for number, turns, messages in zip(
-            rendered.variants, made.conversations.to_pylist(), made.messages.to_pylist(), strict=True
-        ):
-            where = f"{template.source.path}:{template.variants[int(number)].line}:1: variant {number}"
-            for turn in turns:
-                text = turn["value"]
-                if text != text.strip() or "  " in text:
-                    problems.append(f"{where}: stray white space in {text!r}")
-            said = "".join(part["text"] or "" for message in messages for part in message["content"])
-            for token in SPECIAL_TOKEN.findall(said):
-                if token not in told:  # it is put together of parts
-                    problems.append(f"{where}: {_control_token(token)}")
+    made = rendered.conversations
+    for number, turns, messages in zip(
+        rendered.variants, made.conversations.to_pylist(), made.messages.to_pylist(), strict=True
+    ):
+        where = f"{template.source.path}:{template.variants[int(number)].line}:1: variant {number}"
+        for turn in turns:
+            text = turn["value"]
+            if text != text.strip() or "  " in text:
+                problems.append(f"{where}: stray white space in {text!r}")
+        said = "".join(part["text"] or "" for message in messages for part in message["content"])
+        for token in SPECIAL_TOKEN.findall(said):
+            if token not in told:  # it is put together of parts
+                problems.append(f"{where}: {_control_token(token)}")
     return list(dict.fromkeys(problems))
 
 

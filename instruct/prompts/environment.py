@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import CodeType
 from typing import Any
 
 from jinja2 import StrictUndefined
+from jinja2.bccache import Bucket, BytecodeCache
 from jinja2.environment import TemplateModule
 from jinja2.loaders import DictLoader
 from jinja2.runtime import LoopContext, Macro
@@ -29,6 +31,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             trim_blocks=True,
             lstrip_blocks=True,
             autoescape=False,
+            bytecode_cache=_IMPORTED.setdefault(dialect, _InMemory()),
         )
         self.filters = {name: self.filters[name] for name in _SAFE_FILTERS} | FILTERS | region_filters(dialect)
         self.globals = {"range": self.globals["range"]}
@@ -56,6 +59,20 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
+class _InMemory(BytecodeCache):
+    """The code of files that templates import, by name and text: many templates import the same one."""
+
+    def __init__(self) -> None:
+        self._code: dict[tuple[str, str], CodeType | None] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key, bucket.checksum] = bucket.code
+
+
+_IMPORTED: dict[str, _InMemory] = {}  # of each dialect: what is constant in it becomes part of the code
 _SAFE_FILTERS = (
     "capitalize", "default", "first", "float", "int", "join", "last", "length", "list", "lower", "replace", "reverse",
     "round", "sort", "string", "title", "trim", "unique", "upper", "map", "select", "reject",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +17,8 @@ from instruct.prompts.environment import TemplateEnvironment
 from instruct.resources import shipped
 
 SUFFIX = ".jinja"
+# What every tag begins like that names another file.
+_MAY_IMPORT = re.compile(r"\{%[-+]?\s*(?:from|import|include|extends|block)\b")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,9 @@ def find_template(name: str, folders: Sequence[Path] = ()) -> TemplateSource:
             texts[file] = (folder / file).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{folder / file}:1:1: cannot be read: {error}") from None
+        # A template is parsed when it is compiled; what it imports is parsed here alone, where its file is known.
+        if len(texts) == 1 and not _MAY_IMPORT.search(texts[file]):
+            return
         for imported, where in _imports(texts[file], paths[file]):
             if imported not in texts:
                 read(imported, where)

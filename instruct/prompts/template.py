@@ -84,12 +84,20 @@ class CompiledTemplate:
     @cached_property
     def columns(self) -> list[str]:
         """The record columns that the template reads, sorted."""
-        body = [*self._setup, *(node for variant in self.variants for node in _statements(variant))]
-        names = meta.find_undeclared_variables(self._tree(body))
+        names = self._free_names()
         if "loop" in names:  # it would be the loop over the batch
             lines = [variant.line for variant in self.variants if "loop" in self.all_names(_statements(variant))]
             raise self._error(min(lines, default=1), "loop is there only inside {% for %}")
         return sorted(names - _GIVEN - {"image", "range"})
+
+    def _free_names(self) -> set[str]:
+        """Names that are read and not set, as Jinja finds them; it takes as long as to compile the template."""
+        worded = [node for variant in self.variants for node in _statements(variant)]
+        imports = [node for node in self._setup if isinstance(node, nodes.FromImport)]
+        if len(imports) == len(self._setup) and _sets_nothing(worded):  # then no scope has to be looked at
+            imported = {name if isinstance(name, str) else name[1] for node in imports for name in node.names}
+            return self.all_names(worded) - imported
+        return meta.find_undeclared_variables(self._tree([*self._setup, *worded]))
 
     @cached_property
     def printed(self) -> list[str]:
@@ -184,6 +192,15 @@ def _statements(variant: Variant) -> Iterator[nodes.Node]:
     for turn in variant.turns:
         yield nodes.Output([nodes.TemplateData(ROLES[turn.role])], lineno=turn.line)
         yield from turn.body
+
+
+def _sets_nothing(body: Iterable[nodes.Node]) -> bool:
+    """Whether some statements only print, some of them on a condition."""
+    return all(
+        isinstance(node, nodes.Output)
+        or (isinstance(node, nodes.If) and _sets_nothing([*node.body, *node.elif_, *node.else_]))
+        for node in body
+    )
 
 
 def _plainly_printed(body: Iterable[nodes.Node]) -> Iterator[str]:

@@ -47,6 +47,9 @@ class RecordQueries:
             ``split``, where null leaves the record out.
         spill: folder for what queries cannot hold in a bounded memory; without it they take what they need.
         keep: where the records of a task wait to be put in order; without it DuckDB sorts them in memory.
+
+    Attributes:
+        sources: the sources whose tables there are.
     """
 
     def __init__(
@@ -61,11 +64,13 @@ class RecordQueries:
         spill: Path | None = None,
         keep: Keep | None = None,
     ) -> None:
+        self.sources = (source, *reads)
         self._corrections = corrections or {}
         self._columns: dict[str, dict[str, str]] = {}
+        self._arrow_types: dict[str, pa.DataType] = {}
         self._keep = keep
         self._bounds = [None] if spill is None else list(BOUNDS)
-        self._connect = partial(connect, (source, *reads), tables, macros(seed, mentions_change), spill)
+        self._connect = partial(connect, self.sources, tables, macros(seed, mentions_change), spill)
         self._connection = self._connect(self._bounds.pop(0))
 
     def __enter__(self) -> RecordQueries:
@@ -88,7 +93,7 @@ class RecordQueries:
     def _bind(self, entry: TaskEntry) -> dict[str, str]:
         statements = self._parse(entry)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise SpecError(f"{_line(entry, 1)}: {entry.name}: records must be one SELECT statement")
+            raise SpecError(f"{query_line(entry, 1)}: {entry.name}: records must be one SELECT statement")
         try:
             # Unlike `sql`, `execute` tells the line of an error.
             rows = self._connection.execute(f"DESCRIBE SELECT * FROM (\n{_query(entry)}\n)").fetchall()
@@ -98,37 +103,14 @@ class RecordQueries:
 
     def column_types(self, entry: TaskEntry) -> dict[str, pa.DataType]:
         """Arrow types of the columns a task's query gives, without running it."""
-        self.columns(entry)
-        schema = self._connection.sql(f"SELECT * FROM (\n{_query(entry)}\n) LIMIT 0").to_arrow_table().schema
-        return {field.name: _CONTRACT_TYPES.get(field.name, _plain(field.type)) for field in schema}
-
-    def check_contract(self, entry: TaskEntry) -> list[str]:
-        """What of the record contract a task's query does not meet; empty if all is well."""
         columns = self.columns(entry)
-        problems = []
-        named = {
-            name.partition(".")[0]
-            for name in self._connection.get_table_names(_query(entry), qualified=True)
-            if "." in name
-        }
-        for source in sorted(named - {entry.spec.source, *entry.spec.reads}):
-            problems.append(
-                f"{_line(entry, 1)}: {entry.name}: the query uses tables of {source!r}; list it under reads"
-            )
-        for name, kind, _, required, meaning in CONTRACT:
-            given = columns.get(name)
-            if given is None and required:
-                problems.append(f"{_line(entry, 1)}: {entry.name}: the query has no column {name!r} ({meaning})")
-            elif given is not None and given.replace('"', "") != kind:  # keywords among the field names are quoted
-                problems.append(
-                    f"{_line(entry, 1)}: {entry.name}: column {name!r} is {given}; expected {kind} ({meaning})"
-                )
-        problems += [
-            f"{_line(entry, 1)}: {entry.name}: column {name!r} begins with an underscore; such names are the builder's"
-            for name in columns
-            if name.startswith("_")
-        ]
-        return problems
+        return {name: _CONTRACT_TYPES.get(name) or self._arrow_type(kind) for name, kind in columns.items()}
+
+    def _arrow_type(self, kind: str) -> pa.DataType:
+        if kind not in self._arrow_types:  # tasks share a few types: one bound query for each is enough
+            given = self._connection.sql(f"SELECT CAST(NULL AS {kind}) AS given LIMIT 0")
+            self._arrow_types[kind] = _plain(given.to_arrow_table().schema.field("given").type)
+        return self._arrow_types[kind]
 
     def records(self, entry: TaskEntry, fields: list[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Run a task's query.
@@ -197,7 +179,7 @@ class RecordQueries:
         if twice:
             more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
             raise DataError(
-                f"{_line(entry, 1)}: {entry.name}: ids must be unique; several records have the id"
+                f"{query_line(entry, 1)}: {entry.name}: ids must be unique; several records have the id"
                 f" {', '.join(twice[:3])}{more}"
             )
 
@@ -273,12 +255,12 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 def _check(entry: TaskEntry, table: pa.Table) -> None:
     if table["id"].null_count:
         origin = table.filter(pc.is_null(table["id"]))["origin"][0].as_py()
-        raise DataError(f"{_line(entry, 1)}: {entry.name}: the record from {origin} has no id")
+        raise DataError(f"{query_line(entry, 1)}: {entry.name}: the record from {origin} has no id")
     for split in pc.unique(table["split"]).to_pylist():
         if split not in SPLITS:
             row = table.filter(pc.equal(pc.fill_null(table["split"], ""), split or "")).slice(0, 1)
             raise DataError(
-                f"{_line(entry, 1)}: {entry.name}: record {row['id'][0].as_py()!r} has split {split!r};"
+                f"{query_line(entry, 1)}: {entry.name}: record {row['id'][0].as_py()!r} has split {split!r};"
                 f" expected {', '.join(SPLITS)}"
             )
     for name in ("studies", "images"):
@@ -294,8 +276,8 @@ def _check_list(entry: TaskEntry, table: pa.Table, name: str) -> None:
     for identifier, items in zip(table["id"].to_pylist(), lists.to_pylist(), strict=True):
         if items is None or None in items:
             raise DataError(
-                f"{_line(entry, 1)}: {entry.name}: record {identifier!r} has a null in its {name}; leave such rows out"
-                " (WHERE ... IS NOT NULL)"
+                f"{query_line(entry, 1)}: {entry.name}: record {identifier!r} has a null in its {name}; leave such rows"
+                " out (WHERE ... IS NOT NULL)"
             )
 
 
@@ -303,7 +285,7 @@ def _query(entry: TaskEntry) -> str:
     return entry.task.records.rstrip().rstrip(";")
 
 
-def _line(entry: TaskEntry, line: int) -> str:
+def query_line(entry: TaskEntry, line: int) -> str:
     """``file:line:column`` of a line of the query; a block text starts below its key."""
     path, row, column = entry.place("records").rsplit(":", 2)
     below = line if "\n" in entry.task.records else 0
@@ -324,4 +306,4 @@ def _explain(entry: TaskEntry, error: duckdb.Error | OSError, wrapped: bool = Tr
     match = re.search(r"^LINE (\d+):", text, re.MULTILINE)
     line = max(1, int(match[1]) - wrapped) if match else 1
     message = " ".join(text[: match.start()].split()) if match else " ".join(text.split())
-    return SpecError(f"{_line(entry, line)}: {entry.name}: {message}")
+    return SpecError(f"{query_line(entry, line)}: {entry.name}: {message}")

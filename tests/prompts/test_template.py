@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from jinja2 import meta
 
 from instruct.errors import SpecError
+from instruct.prompts.dialect import DIALECTS
+from instruct.prompts.environment import TemplateEnvironment
 from instruct.prompts.source import find_template
 from instruct.prompts.template import CompiledTemplate, compile_template
 from instruct.resources import shipped
@@ -91,6 +94,42 @@ def test_a_template_says_what_it_only_prints(tmp_path, prompt, printed):
     assert compiled(tmp_path, one_variant(prompt)).printed == printed
 
 
+@pytest.mark.parametrize(
+    ("top", "prompt"),
+    [
+        (
+            "",
+            "{{ q }}{% if a and not b %}{{ c | join(d) }}{% elif e.f %}{{ g[h] }}{% endif %}{{ i if j else k }}",
+        ),
+        ("", "{{ q }}{% for x in tags %}{{ x }}{{ loop.index }}{% endfor %}"),
+        ("", "{{ q }}{% for q in tags %}{{ q }}{% endfor %}"),
+        ("", "{% if a %}{% set q = a %}{% endif %}{{ q }}"),
+        ("", "{% set x = 1 %}{{ x }}{{ q }}"),
+        ("", "{{ range(n) | list }}{{ q }}"),
+        ('{% from "w.jinja" import hi, hi as ho %}', "{{ ho(q) }}{{ hi }}"),
+        ('{% from "w.jinja" import hi as ho %}', "{{ ho(q) }}{{ hi }}"),
+        ('{% import "w.jinja" as w %}', "{{ w.hi(q) }}"),
+        ("{% macro m(q) %}{{ q }}{{ r }}{% endmacro %}", "{{ m(a) }}"),
+        ("{% set q = a %}", "{{ q }}"),
+    ],
+)
+def test_the_columns_are_the_names_that_jinja_looks_up(tmp_path, top, prompt):
+    template = compiled(tmp_path, one_variant(prompt, top=top), w="{% macro hi(x) %}hi {{ x }}{% endmacro %}")
+    assert template.columns == looked_up(template)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_columns_of_a_shipped_template_are_those_that_jinja_looks_up(name):
+    template = CompiledTemplate(find_template(name))
+    assert template.columns == looked_up(template)
+
+
+def looked_up(template: CompiledTemplate) -> list[str]:
+    """The record columns among the names that Jinja finds no meaning for, sorted."""
+    tree = TemplateEnvironment({}).parse(template.source.texts[0][1])
+    return sorted(meta.find_undeclared_variables(tree) - {"images", "image_count", "image"})
+
+
 def test_the_digest_is_of_the_text_and_of_all_it_imports(tmp_path):
     text = one_variant("{{ a.hi() }}", top='{% import "a.jinja" as a %}')
     others = {"a": '{% from "b.jinja" import hi %}', "b": "{% macro hi() %}hi{% endmacro %}", "c": "unused"}
@@ -102,6 +141,24 @@ def test_the_digest_is_of_the_text_and_of_all_it_imports(tmp_path):
         before = (tmp_path / f"{name}.jinja").read_text()
         assert find_template("t", [write(tmp_path, **{name: before + "\n{# more #}\n"})]).digest != source.digest
         write(tmp_path, **{name: before})
+
+
+def test_imports_of_one_name_and_another_text_stay_apart(tmp_path):
+    text = one_variant("{{ hi() }}", top='{% from "w.jinja" import hi %}')
+    for said in ("one", "two", "one"):
+        template = compiled(tmp_path, text, w=f"{{% macro hi() %}}{said}{{% endmacro %}}")
+        assert prompts(render(template, {"answer": ["a"]})) == [said]
+
+
+def test_what_an_import_prints_follows_the_dialect(tmp_path):
+    place = "[{'image': 0, 'label': 'nodule', 'box': [0.1, 0.2, 0.5, 0.75], 'mask': none, 'size': [4, 4]}]"
+    text = one_variant("{{ where() }}", top='{% from "w.jinja" import where %}')
+    compiled(tmp_path, text, w=f"{{% macro where() %}}{{{{ {place} | boxes }}}}{{% endmacro %}}")
+    said = {
+        dialect: prompts(render(CompiledTemplate(find_template("t", [tmp_path]), dialect), {"answer": ["a"]}))[0]
+        for dialect in DIALECTS
+    }
+    assert len(set(said.values())) == len(DIALECTS)
 
 
 def test_a_users_template_comes_before_the_shipped_one(tmp_path):

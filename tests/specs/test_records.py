@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from instruct.errors import DataError, SpecError
 from instruct.sources import get_source, source_names
 from instruct.specs import connection, records
+from instruct.specs.checks import check_query
 from instruct.specs.contract import REGIONS_TYPE
 from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import SPLITS, load_task_specs
 
-from .toy import CORE, entry, queries, studies
+from .toy import CORE, SOURCE, entry, queries, studies
 
 PLAIN = f"SELECT {CORE} FROM studies"
 
@@ -23,7 +24,7 @@ def problems(folder, query: str) -> list[str]:
     """What is wrong with a query, by its contract or when it is bound."""
     with queries() as held:
         try:
-            found = held.check_contract(entry(folder, query))
+            found = check_query(entry(folder, query), held)
         except SpecError as error:
             found = error.problems
     return [problem.removeprefix(f"{folder}/") for problem in found]
@@ -39,6 +40,45 @@ def test_a_good_query_is_told_to_be_good_without_any_data(tmp_path):
             "studies": "VARCHAR[]", "origin": "VARCHAR",
         }  # fmt: skip
         assert held.column_types(task)["images"] == pa.list_(pa.string())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "NULL", "1", "1.5::DECIMAL(5, 2)", "'a'::ENUM('a', 'b c')", "MAP {'a': [1]}", "now()", "[1, 2]::INTEGER[2]",
+        "{'a b': 1, 'select': [{'day': DATE '2020-01-01'}]}", "'x'::BLOB", "TIME '10:00'", "[NULL]", "1::HUGEINT",
+    ],
+)  # fmt: skip
+def test_the_types_of_columns_are_those_of_the_records(tmp_path, value):
+    task = entry(tmp_path, f"SELECT {CORE}, findings, {value} AS given FROM studies")
+    with queries(studies(("a", "train"))) as held:
+        (batch,) = held.records(task, ["findings", "given"], 5)
+        types = held.column_types(task)
+    assert {name: types[name] for name in ("findings", "given")} == {
+        name: batch.schema.field(name).type for name in ("findings", "given")
+    }
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "rexgradient.studies", '"RexGradient"."Studies"', "memory.rexgradient.studies", "main.rexgradient__studies",
+        "query_table('rexgradient.studies')", "(PIVOT rexgradient.studies ON split IN ('train') USING count(*))",
+    ],
+)  # fmt: skip
+def test_a_query_that_reads_another_source_has_to_say_so(tmp_path, table):
+    task = entry(tmp_path, f"{PLAIN} WHERE (SELECT count(*) FROM {table}) = 0")
+    with RecordQueries(SOURCE, reads=[get_source("openi"), get_source("rexgradient")]) as held:
+        (problem,) = check_query(task, held)
+    assert problem == (
+        f"{tmp_path}/toy.yaml:9:1: [Reading] [Toy]: the query uses tables of 'rexgradient'; list it under reads"
+    )
+
+
+def test_a_query_may_name_another_source_without_reading_it(tmp_path):
+    task = entry(tmp_path, f"{PLAIN} WHERE findings <> 'rexgradient.studies' -- as in OpenI")
+    with RecordQueries(SOURCE, reads=[get_source("openi"), get_source("rexgradient")]) as held:
+        assert check_query(task, held) == []
 
 
 @pytest.mark.parametrize(
