@@ -86,15 +86,14 @@ def find_template(name: str, folders: Sequence[Path] = ()) -> TemplateSource:
 def _imports(text: str, path: str) -> tuple[tuple[str, str], ...]:
     """The files that a template's text imports, each with the place where it does."""
     tree = parse_template(TemplateEnvironment({}), text, path)
-    for node in tree.find_all((nodes.Include, nodes.Extends, nodes.Block)):
-        raise SpecError(
-            f"{path}:{node.lineno}:1: include, extends and block are not for templates;"
-            ' share text with {% from "file.jinja" import macro %}'
-        )
     found = []
-    for node in tree.find_all((nodes.Import, nodes.FromImport)):
-        assert isinstance(node, nodes.Import | nodes.FromImport)
+    for node in tree.find_all((nodes.Import, nodes.FromImport, nodes.Include, nodes.Extends, nodes.Block)):
         where = f"{path}:{node.lineno}:1"
+        if not isinstance(node, nodes.Import | nodes.FromImport):
+            raise SpecError(
+                f"{where}: include, extends and block are not for templates;"
+                ' share text with {% from "file.jinja" import macro %}'
+            )
         if not isinstance(node.template, nodes.Const) or not isinstance(node.template.value, str):
             raise SpecError(f"{where}: an import must name its file as a plain text")
         found.append((node.template.value, where))
@@ -111,13 +110,11 @@ def parse_template(environment: TemplateEnvironment, text: str, path: str) -> no
         tree = environment.parse(text)
     except TemplateSyntaxError as error:
         raise SpecError(f"{path}:{error.lineno}:1: {error.message}") from None
-    for kind, node_type, known in (
-        ("filter", nodes.Filter, environment.filters),
-        ("test", nodes.Test, environment.tests),
-    ):
-        for node in tree.find_all(node_type):
-            if node.name not in known:
-                near = get_close_matches(node.name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(known))}"
-                raise SpecError(f"{path}:{node.lineno}:1: there is no {kind} {node.name!r}{hint}")
+    for node in tree.find_all((nodes.Filter, nodes.Test)):
+        assert isinstance(node, nodes.Filter | nodes.Test)
+        kind, known = ("filter", environment.filters) if isinstance(node, nodes.Filter) else ("test", environment.tests)
+        if node.name not in known:
+            near = get_close_matches(node.name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(known))}"
+            raise SpecError(f"{path}:{node.lineno}:1: there is no {kind} {node.name!r}{hint}")
     return tree

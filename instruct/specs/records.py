@@ -71,7 +71,12 @@ class RecordQueries:
         self._keep = keep
         self._bounds = [None] if spill is None else list(BOUNDS)
         self._connect = partial(connect, self.sources, tables, macros(seed, mentions_change), spill)
+        self._open()
+
+    def _open(self) -> None:
+        """Connect, within the next bound."""
         self._connection = self._connect(self._bounds.pop(0))
+        self._schema = ""
 
     def __enter__(self) -> RecordQueries:
         return self
@@ -85,7 +90,9 @@ class RecordQueries:
         Raises:
             SpecError: the query does not bind; the message carries the line of the spec.
         """
-        self._connection.execute(f"SET schema = '{entry.spec.source}'")
+        if self._schema != entry.spec.source:
+            self._connection.execute(f"SET schema = '{entry.spec.source}'")
+            self._schema = entry.spec.source
         if entry.config not in self._columns:
             self._columns[entry.config] = self._bind(entry)
         return self._columns[entry.config]
@@ -168,7 +175,7 @@ class RecordQueries:
                 if not self._bounds or "Out of Memory" not in str(error):
                     raise _explain(entry, error) from None
             self._connection.close()
-            self._connection = self._connect(self._bounds.pop(0))
+            self._open()
 
     def _check_unique(self, entry: TaskEntry) -> None:
         def repeated() -> pa.Table:
