@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+# Bytes in a block: what is made of one stays in a core's cache.
+_BLOCK = 1 << 18
 
 
 def text_bytes(texts: pa.StringArray) -> npt.NDArray[np.uint8]:
@@ -14,6 +19,13 @@ def text_bytes(texts: pa.StringArray) -> npt.NDArray[np.uint8]:
         return np.zeros(0, np.uint8)
     first, last = np.frombuffer(offsets, np.int32)[[texts.offset, texts.offset + len(texts)]]
     return np.frombuffer(data, np.uint8)[first:last]
+
+
+def text_blocks(texts: pa.StringArray) -> Iterator[npt.NDArray[np.uint8]]:
+    """The same in blocks, quicker to look through; the last byte of each stands at the front of the next, too."""
+    said = text_bytes(texts)
+    for start in range(0, len(said), _BLOCK):
+        yield said[start : start + _BLOCK + 1]
 
 
 def first_bytes(texts: pa.StringArray) -> npt.NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from instruct.audit.shards import KINDS
 # Keys stand in tables as 128-bit digests: these are smaller and quicker to compare. Two keys of one digest are less
 # likely in any build than a fault of the machine (of 10 million keys: 1.5e-25).
 DIGEST = "md5_number"
-NAMESPACE = "split_part(key, '/', 1)"
+NAMESPACE = "left(key, instr(key, '/') - 1)"
 # The name of an image file without folders and last ending, after the namespace.
 _STEM = r"([^/]+?)(\.[A-Za-z0-9]{1,5})?$"
 _IMAGE = KINDS.index("image")

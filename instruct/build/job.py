@@ -211,9 +211,9 @@ def _bad(records: pa.RecordBatch, fault: Fault) -> dict[str, str]:
 
 def _render(job: Job, template: CompiledTemplate, records: pa.RecordBatch) -> Rendered:
     if "images" in records.schema.names:
-        counts = pc.list_value_length(records.column("images")).to_pylist()
+        counts = np.asarray(pc.list_value_length(records.column("images")), np.int64)
     else:
-        counts = [0] * len(records)
+        counts = np.zeros(len(records), np.int64)
     hashes = np.asarray(records.column(VARIANT_HASH))
     return render_records(template, records, counts, choose_variants(hashes, template.weights, job.variants))
 

@@ -170,7 +170,7 @@ def _lint_rendering(template: CompiledTemplate, types: tuple[tuple[str, pa.DataT
     wanted = template.declarations.images
     counts = (0,) if wanted == "none" else _ANY if wanted == "any" else (int(wanted or 0),)
     variants = np.tile(np.arange(len(template.variants)), len(counts))
-    image_counts = np.repeat(counts, len(template.variants)).tolist()
+    image_counts = np.repeat(counts, len(template.variants))
     records = pa.record_batch(
         {name: pa.array([example_value(name, kind)] * len(variants), kind) for name, kind in types}
     )

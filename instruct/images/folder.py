@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from instruct.buffers import text_bytes
+from instruct.buffers import text_blocks
 from instruct.images.fault import MAX_PIXELS, ImageFault
 from instruct.reasons import Reason
 
@@ -64,14 +64,11 @@ class ImageFolder:
         """Whether the folder is not there and no path can lead outside of it: a quick look at many paths at once."""
         if self._present:
             return False
-        said = text_bytes(paths)
-        dots = said == ord(".")
-        return not (
-            (said == ord("\\")).any()
-            or (said == 0).any()
-            or (dots[1:] & dots[:-1]).any()
-            or pc.any(pc.starts_with(paths, "/")).as_py()
-        )
+        for said in text_blocks(paths):
+            dots = said == ord(".")
+            if (dots[1:] & dots[:-1]).any() or ((said == ord("\\")) | (said == 0)).any():
+                return False
+        return not pc.any(pc.starts_with(paths, "/")).as_py()
 
     def _fault(self, path: str) -> Reason | None:
         if path.startswith("/") or "\\" in path or "\0" in path or (".." in path and ".." in path.split("/")):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from instruct.buffers import text_bytes
+from instruct.buffers import text_blocks
 from instruct.errors import SpecError
 from instruct.prompts.conversation import Conversations, parse_conversations
 from instruct.prompts.marks import CONTROL, DIGITS, MARK, MAX_IMAGES, SPECIAL_TOKEN, value_mark
@@ -77,7 +77,7 @@ def choose_variants(
 def render_records(
     template: CompiledTemplate,
     records: pa.RecordBatch,
-    image_counts: Sequence[int],
+    image_counts: Sequence[int] | _Ints,
     variants: npt.NDArray[np.int64],
 ) -> Rendered:
     """Render a batch of records.
@@ -95,7 +95,8 @@ def render_records(
     faults = list({fault.row: fault for fault in found}.values())
     good = np.ones(len(records), bool)
     good[[fault.row for fault in faults]] = False
-    wording = _Wording(template, records, np.asarray(image_counts, np.int64), variants)
+    counts = np.asarray(image_counts, np.int64)
+    wording = _Wording(template, records, counts, variants)
     rows = np.flatnonzero(good)
     try:
         conversations = wording.of(rows)
@@ -108,7 +109,7 @@ def render_records(
         rows = np.flatnonzero(good)
         conversations = wording.of(rows)
     each = np.repeat(rows, variants.shape[1])
-    _check_images(template, records, np.asarray(image_counts)[each], each, variants[rows].ravel(), conversations)
+    _check_images(template, records, counts[each], each, variants[rows].ravel(), conversations)
     empty = np.unique(each[conversations.empty_answer])
     if len(empty):
         faults += [
@@ -216,8 +217,10 @@ def _text_faults(template: CompiledTemplate, records: pa.RecordBatch) -> list[Fa
 
 def _are_suspect(texts: pa.StringArray) -> bool:
     """Whether any byte of some texts is a control character or may begin a control token; quicker than a regex."""
-    said = text_bytes(texts)
-    return any(bool(found.any()) for found in (said == ord("<"), said == ord("["), said <= 0x05, said - 0x0E < 0x12))
+    return any(
+        bool(((said == ord("<")) | (said == ord("[")) | (said <= 0x05) | (said - 0x0E < 0x12)).any())
+        for said in text_blocks(texts)
+    )
 
 
 def _texts(column: pa.Array) -> tuple[pa.Array | None, _Ints]:

@@ -7,6 +7,7 @@ can have happened it is told, and the caller reads the text another way.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -28,6 +29,8 @@ KEY = "key"
 _PIECES = pa.schema([("text", pa.string())])
 # Rows of a batch.
 _ROWS = 8192
+# Batches made before they are asked for: DuckDB makes two at a time.
+_AHEAD = 2
 # What DuckDB makes a text of though it is none; numbers may stand for a text in some fields.
 _NO_TEXT = r"(?s)^(true|false|-?Infinity|[\[{].*)$"
 _NO_TEXT_NOR_NUMBER = r"(?s)^(true|false|-?Infinity|[\[{].*|-?\d[\d.eE+-]*)$"
@@ -159,12 +162,16 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 
 def _ahead(items: Iterator[_Item]) -> Generator[_Item]:
-    """The same items, each made in a thread while the one before is used."""
+    """The same items, made in a thread while those before are used."""
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
-            yield item
+        coming = deque(pool.submit(next, items, None) for _ in range(_AHEAD))
+        try:
+            while (item := coming.popleft().result()) is not None:
+                coming.append(pool.submit(next, items, None))
+                yield item
+        finally:
+            for future in coming:
+                future.cancel()
 
 
 def _as_text(piece: bytes) -> pa.StringArray:

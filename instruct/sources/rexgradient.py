@@ -196,7 +196,8 @@ def _present(texts: pa.Array) -> pa.Array:
     # Only short texts can be a word for "missing"; reports need not be lower-cased to see that they are not.
     short = pc.less_equal(pc.fill_null(pc.binary_length(texts), 0), _LONGEST_MISSING)
     words = pc.utf8_lower(pc.if_else(short, texts, "x"))
-    return pc.if_else(pc.is_in(words, value_set=_MISSING), _NO_TEXT, texts)
+    missing = pc.is_in(words, value_set=_MISSING)
+    return pc.if_else(missing, _NO_TEXT, texts) if pc.any(missing).as_py() else texts
 
 
 def _images(
@@ -210,8 +211,8 @@ def _images(
         raise _FieldError(f"record {key!r} lists another number of views than of images")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     flat = paths.flatten()
-    prefixed = pc.starts_with(flat, _IMAGE_PREFIX)
-    flat = pc.if_else(prefixed, pc.binary_replace_slice(flat, 0, len(_IMAGE_PREFIX), ""), flat)
+    prefixed, bare = pc.starts_with(flat, _IMAGE_PREFIX), pc.binary_replace_slice(flat, 0, len(_IMAGE_PREFIX), "")
+    flat = bare if pc.all(prefixed).as_py() else pc.if_else(prefixed, bare, flat)
     # A few labels stand for all images: they are cleaned once each.
     coded = views.flatten().dictionary_encode()
     clean = pc.utf8_upper(pc.utf8_trim_whitespace(coded.dictionary))
