@@ -69,7 +69,7 @@ def main() -> None:
     if sys.platform == "linux":  # there Arrow's packages have this allocator: builds are faster and need less memory
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
         # What is freed goes back to the system soon, and serves every thread before it does.
-        os.environ.setdefault("JE_ARROW_MALLOC_CONF", "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0")
+        os.environ.setdefault("JE_ARROW_MALLOC_CONF", "narenas:1,dirty_decay_ms:100,muzzy_decay_ms:0")
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
