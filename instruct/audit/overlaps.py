@@ -23,6 +23,7 @@ _MEMORY = "250MB"
 # Each thread needs buffers of its own, which many would not find room for.
 _THREADS = 4
 _IMAGE = KINDS.index("image")
+_WORD = 63  # rows whose bits are one number
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,21 @@ class KeyIndex:
             counts |= {(row, group.split): found for row, found in rows.items()}
             held = list(rows.values())
             self._db.register("given", every_key(group))
+            # Each key once, with its rows as bits: most keys stand in several rows.
             self._db.execute(
-                f"CREATE TEMP TABLE read AS SELECT DISTINCT kind, row, {DIGEST}(key) AS key FROM given"
-                " WHERE key IS NOT NULL"
+                f"CREATE TEMP TABLE read AS SELECT kind, key, row // {_WORD} AS word,"
+                f" bit_or(1::UBIGINT << (row % {_WORD})) AS rows FROM"
+                f" (SELECT kind, row, {DIGEST}(key) AS key FROM given WHERE key IS NOT NULL) GROUP BY kind, key, word"
             )
-            self._db.execute(f"INSERT INTO held SELECT DISTINCT kind, key, {number} FROM read")
-            for row, kind, count in self._db.execute("SELECT row, kind, count(*) FROM read GROUP BY ALL").fetchall():
-                if KINDS[kind] == "image":
-                    held[row].images = count
-                elif KINDS[kind] == "study":
-                    held[row].studies = count
+            distinct = "DISTINCT" if len(held) > _WORD else ""
+            self._db.execute(f"INSERT INTO held SELECT {distinct} kind, key, {number} FROM read")
+            alike = self._db.execute("SELECT kind, word, rows, count(*) FROM read GROUP BY ALL").fetchall()
+            for kind, word, bits, count in alike:
+                for row in (row for row in range(_WORD) if bits >> row & 1):
+                    if KINDS[kind] == "image":
+                        held[word * _WORD + row].images += count
+                    elif KINDS[kind] == "study":
+                        held[word * _WORD + row].studies += count
             found = self._db.execute(f"SELECT DISTINCT {NAMESPACE} FROM given WHERE kind = {_IMAGE}").fetchall()
             self._namespaces.append({name for (name,) in found})
             self._db.execute("DROP TABLE read")

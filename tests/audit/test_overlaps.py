@@ -63,6 +63,24 @@ def test_counts_are_those_of_the_sets(contents: list[dict[str, set[str]]]) -> No
     assert sum(cells) == total + twice  # within one dataset the matrix is symmetrical
 
 
+@settings(max_examples=5, deadline=None)
+@given(st.lists(KEYS, min_size=1, max_size=5), st.integers(60, 140))
+def test_a_group_may_have_any_number_of_rows(shared: list[set[str]], rows: int) -> None:
+    with TemporaryDirectory() as folder:
+        held = [shared[row % len(shared)] | {f"a/own {row}"} for row in range(rows)]
+        files = {
+            f"row {row}": [shard(Path(folder) / f"{row}.arrow", [("a/p", sorted(keys), sorted(keys)[:-1])])]
+            for row, keys in enumerate(held)
+        }
+        with KeyIndex([Group("D", "a", "train", files)]) as index:
+            counts = index.load()
+            for row, keys in enumerate(held):
+                found = counts[f"row {row}", "train"]
+                assert (found.records, found.studies, found.images) == (1, len(keys), len(keys) - 1)
+            assert index.union("study", "train") == len(set().union(*held))
+            assert index.union("patient", "train") == 1
+
+
 def _rows(folder: Path, kinds: dict[str, set[str]]) -> dict[str, list[Path]]:
     """Shards of one row that hold some keys, each of them twice."""
     folder.mkdir()
