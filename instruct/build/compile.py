@@ -7,7 +7,7 @@ wrong with their images is settled here, so that a record's number of images is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +87,11 @@ def compile_task(
     """
     compiled = CompiledTask()
     missing: list[pa.StringArray] = []
+
+    def note_missing(images: pa.StringArray) -> None:
+        # A part of a batch holds all of it, which does no harm where the batches wait in memory anyway.
+        missing.append(images if file is None else pc.unique(images))
+
     with appending(file) if file else nullcontext() as append:
         for records in queries.records(entry, template.columns, recipe.shard_rows):
             split = records.column("split")[0].as_py()
@@ -94,7 +99,7 @@ def compile_task(
             compiled.namespaces |= set(pc.unique(namespaces(records, entry.namespace)[1]).to_pylist())
             if template.declarations.images != "none":
                 records = _settle_images(
-                    entry, records, template.declarations.images, recipe, folders, compiled, missing
+                    entry, records, template.declarations.images, recipe, folders, compiled, note_missing
                 )
                 if not compiled.dicom:
                     shown = records.column("images").flatten()
@@ -118,7 +123,7 @@ def _settle_images(
     recipe: Recipe,
     folders: Mapping[str, ImageFolder],
     compiled: CompiledTask,
-    missing: list[pa.StringArray],
+    note_missing: Callable[[pa.StringArray], None],
 ) -> pa.RecordBatch:
     """Leave out what cannot be shown: images of a set one by one, records whose images all have a part in the task."""
     lists = records.column("images")
@@ -128,7 +133,7 @@ def _settle_images(
     if recipe.images.missing == "keep":
         absent = faults == _CODES[Reason.MISSING_IMAGE]
         if absent.any():
-            missing.append(pc.unique(paths.filter(pa.array(absent))))  # a slice would hold the whole batch
+            note_missing(paths if absent.all() else paths.filter(pa.array(absent)))
             faults[absent] = 0
     shown = faults == 0
     before = np.bincount(rows, minlength=len(records))
