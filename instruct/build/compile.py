@@ -112,7 +112,7 @@ def compile_task(
                 append(records)
             held = records if file is None else str(file)
             compiled.slices.append(Slice(held, split, len(compiled.slices), len(records), digest_batch(records)))
-    compiled.missing_images = pc.count_distinct(pa.chunked_array(missing, pa.string())).as_py()
+    compiled.missing_images = queries.count_distinct(pa.chunked_array(missing, pa.string()))
     return compiled
 
 

@@ -210,6 +210,15 @@ class RecordQueries:
         for batch in found.to_batches(_BATCH_ROWS):
             yield from zip(*batch.to_pydict().values(), strict=True)
 
+    def count_distinct(self, texts: pa.ChunkedArray) -> int:
+        """How many different texts there are among some, none of them null."""
+        self._connection.register("_texts", pa.table({"text": texts}))
+        (hashes,) = self._connection.execute("SELECT count(DISTINCT hash(text)) FROM main._texts").fetchall()[0]
+        self._connection.unregister("_texts")
+        if hashes == len(texts):  # no two are equal; this is several times as fast as to look at the texts
+            return len(texts)
+        return int(pc.count_distinct(texts).as_py())
+
     def _corrected(self, entry: TaskEntry) -> str:
         """A task's query, with the splits that the recipe's corrections give."""
         table = self._corrections.get(entry.config)

@@ -133,6 +133,13 @@ def test_what_a_query_lacks_is_told_with_its_line(tmp_path, query, told):
     assert all(problem.startswith(f"toy.yaml:{wanted}") for problem, wanted in zip(found, told, strict=True)), found
 
 
+@given(st.lists(st.lists(st.text(max_size=2), max_size=5), max_size=4))
+def test_different_texts_are_counted(chunks: list[list[str]]) -> None:
+    with queries() as held:
+        texts = pa.chunked_array(chunks, pa.string())
+        assert held.count_distinct(texts) == len({text for chunk in chunks for text in chunk})
+
+
 def test_regions_of_the_right_type_are_taken(tmp_path):
     region = (
         "[{'image': 0::INTEGER, 'label': 'nodule', 'box': [0.1, 0.2, 0.3, 0.4]::DOUBLE[], 'mask': NULL::VARCHAR,"
