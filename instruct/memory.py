@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,12 @@ def own_process() -> None:
     """Say that the process is this package's alone, so that its heap may be arranged."""
     global _ours
     _ours = True
+
+
+def collect_seldom() -> None:
+    """Look seldom for objects that hold each other: most that a command reads stays, and to walk it takes time."""
+    if _ours:
+        gc.set_threshold(100_000)
 
 
 def share_heap() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from instruct.cli import options
+from instruct.memory import collect_seldom
 
 
 @click.command("plan")
@@ -22,6 +23,7 @@ def command(
     recipe: str, overrides: tuple[str, ...], data_root: Path | None, out: Path, specs: tuple[Path, ...], as_json: bool
 ) -> None:
     """Say what a build of RECIPE into --out would render, reuse and drop, and why. Nothing is changed."""
+    collect_seldom()
     from instruct.build.plan import dry_run
     from instruct.specs.recipe import load_recipe
 
