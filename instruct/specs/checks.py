@@ -56,7 +56,8 @@ def _undeclared_sources(entry: TaskEntry, queries: RecordQueries) -> list[str]:
 
     query = entry.task.records.lower()
     foreign = {source.name for source in queries.sources} - {entry.spec.source, *entry.spec.reads}
-    named = sorted(name for name in foreign if re.search(rf'{re.escape(name)}"?\s*(\.|__)', query))  # perhaps in a comment
+    # Perhaps in a comment.
+    named = sorted(name for name in foreign if re.search(rf'{re.escape(name)}"?\s*(\.|__)', query))
     if not named or binds_without(foreign):
         return []
     return [name for name in named if not binds_without({name})]
