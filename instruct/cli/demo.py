@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,17 +61,23 @@ def build_demo(
 
     recipe = load_recipe("all" if everything else "demo")
     data, dataset = out / "data", out / ("dataset-all" if everything else "dataset")
-    written = read_json(data / "written.json") or {"studies": studies, "sources": []}
-    if written["studies"] != studies:
+    file = data / "written.json"
+    written = read_json(file) or {}
+    finished: list[str] = written.get("sources", [])
+    if finished and written["studies"] != studies:
         raise UsageError(f"{data}: holds corpora of {written['studies']} studies; choose another --out, or delete it")
+    if written.get("writing"):  # a demo was killed amid a corpus
+        for half in {*SOURCES} - {*finished}:
+            shutil.rmtree(data / half, ignore_errors=True)
     for source in filter(recipe.takes, SOURCES):
-        if source in written["sources"]:
+        if source in finished:
             continue  # by an earlier demo, or as the upstream of another source
         if not quiet:
             click.echo(f"writing {studies} made-up studies of {source} into {data / source}", err=True)
+        write_json(file, {"studies": studies, "sources": finished, "writing": True})
         write(source, data / source, studies=studies)
-        written["sources"] = sorted(folder.name for folder in data.iterdir() if folder.is_dir())
-        write_json(data / "written.json", written)
+        finished = sorted(folder.name for folder in data.iterdir() if folder.is_dir())
+        write_json(file, {"studies": studies, "sources": finished})
     with progress(quiet=quiet) as listener:
         result = build_dataset(recipe, dataset, data_root=data, workers=workers, listener=listener)
     return dataset, result.counts

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -317,8 +318,25 @@ def test_the_demo_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert again.err == "" and json.loads(again.out)["dataset"] == "here/dataset"
     err = call("demo", "--out", "here", "--studies", "30", check=2).err
     assert "here/data: holds corpora of 20 studies; choose another --out, or delete it" in err
-    (tmp_path / "here" / "data" / "written.json").unlink()  # as if the first demo had been interrupted
+    (tmp_path / "here" / "data" / "written.json").unlink()  # as if the corpora were another's
     assert "exists already" in call("demo", "--out", "here", "--studies", "20", check=2).err
+
+
+def test_a_demo_that_was_killed_amid_a_corpus_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    data = out / "data"
+    command = [sys.executable, "-m", "instruct.cli", "demo", "--out", str(out), "--studies", "3000"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not any(data.glob("openi/*/*")):
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert json.loads((data / "written.json").read_text("utf-8")) == {"studies": 3000, "sources": [], "writing": True}
+    (data / "mine").mkdir()  # what the demo does not make stays
+    call("demo", "--out", out, "--studies", "20")
+    assert json.loads((data / "written.json").read_text("utf-8"))["studies"] == 20
+    assert (data / "mine").is_dir()
+    call("verify", out / "dataset")
 
 
 def test_lint_tells_names_of_a_recipe_that_are_not_there(tmp_path: Path) -> None:
