@@ -31,13 +31,11 @@ from instruct.prompts.source import find_template
 from instruct.prompts.template import CompiledTemplate, compile_template
 from instruct.sources import get_source
 from instruct.specs.checks import check_query
-from instruct.specs.contract import CONTRACT
 from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import TaskEntry
 
 _SINGLE_BRACES = re.compile(r"(?<![{%#])\{\s*[a-z_][a-z_0-9.]*\s*\}(?!\})")
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
-_CONTRACT_TYPES = {name: kind for name, _, kind, *_ in CONTRACT}
 # Made-up values of the contract's columns, which have to fit each other.
 _EXAMPLES: dict[str, Any] = {
     "options": ["first choice", "second choice"],

@@ -7,7 +7,6 @@ Layout and statistics: the dataset card ``rajpurkarlab/ReXGradient-160K`` and th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -24,6 +23,7 @@ from instruct.sources.base import Files, Input, Options, Rows, Source, Table, Vi
 from instruct.sources.files import origins
 from instruct.sources.json_columns import KEY
 from instruct.sources.json_stream import iter_members
+from instruct.sources.rexgradient_fields import NO_TEXT, FieldError, ages, dates, numbers, present
 
 SPLITS = {"train": "train", "valid": "val", "test": "test"}
 
@@ -40,11 +40,7 @@ _VIEW_RANKS: dict[str, int] = {
 }
 _OTHER_VIEW_RANK = 5
 
-_MISSING = pa.array(["", "none", "none.", "n/a", "unknown", "nan"])
-_LONGEST_MISSING = 7
-_NO_TEXT = pa.scalar(None, pa.string())
 _SEXES = pa.array(["M", "F"])
-_YEARS_PER_UNIT = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _IMAGE_PREFIX = "../deid_png/"
 
 
@@ -115,7 +111,7 @@ def _studies(files: Files, options: RexGradientOptions) -> Iterator[pa.RecordBat
     for path, split, number, members in _pieces(files):
         try:
             batch = _batch(members, split, files.relative(path), number, options)
-        except _FieldError as error:
+        except FieldError as error:
             raise DataError(f"{path}: {error}") from None
         keys.append(batch["study"])
         yield batch
@@ -132,10 +128,6 @@ def _pieces(files: Files) -> Iterator[tuple[Path, str, int, pa.RecordBatch]]:
             for members in iter_members(path, b'"StudyInstanceUid"', _Record):
                 yield path, split, number, members
                 number += len(members)
-
-
-class _FieldError(ValueError):
-    """A record's fields do not agree, or hold what they cannot."""
 
 
 # Written as numbers or as texts.
@@ -172,13 +164,13 @@ def _batch(
         keys,
         pa.repeat(pa.scalar(split), count),
         copied(members["PatientID"]),
-        _dates(keys, _present(members["StudyDate"])),
-        pc.if_else(pc.is_in(sex, value_set=_SEXES), sex, _NO_TEXT),
-        _ages(_present(members["PatientAge"])),
-        _present(members["EthnicGroup"]),
-        _numbers(_present(members["PatientWeight"])),
+        dates(keys, present(members["StudyDate"])),
+        pc.if_else(pc.is_in(sex, value_set=_SEXES), sex, NO_TEXT),
+        ages(present(members["PatientAge"])),
+        present(members["EthnicGroup"]),
+        numbers(present(members["PatientWeight"])),
         *(
-            _present(members[field])
+            present(members[field])
             for field in ("InstitutionName", "Manufacturer", "Indication", "Comparison", "Findings", "Impression")
         ),
         images,
@@ -190,16 +182,6 @@ def _batch(
     return pa.record_batch(columns, schema=STUDIES.schema)
 
 
-def _present(texts: pa.Array) -> pa.Array:
-    """Texts trimmed; null for every spelling of a missing value."""
-    texts = pc.utf8_trim_whitespace(texts)
-    # Only short texts can be a word for "missing"; reports need not be lower-cased to see that they are not.
-    short = pc.less_equal(pc.fill_null(pc.binary_length(texts), 0), _LONGEST_MISSING)
-    words = pc.utf8_lower(pc.if_else(short, texts, "x"))
-    missing = pc.is_in(words, value_set=_MISSING)
-    return pc.if_else(missing, _NO_TEXT, texts) if pc.any(missing).as_py() else texts
-
-
 def _images(
     keys: pa.StringArray, paths: pa.ListArray, views: pa.ListArray, options: RexGradientOptions
 ) -> tuple[pa.ListArray, pa.ListArray, pa.Array, pa.Array]:
@@ -208,7 +190,7 @@ def _images(
     agree = lengths == np.asarray(pc.list_value_length(views))
     if not agree.all():
         key = keys[int(np.argmin(agree))].as_py()
-        raise _FieldError(f"record {key!r} lists another number of views than of images")
+        raise FieldError(f"record {key!r} lists another number of views than of images")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     flat = paths.flatten()
     prefixed, bare = pc.starts_with(flat, _IMAGE_PREFIX), pc.binary_replace_slice(flat, 0, len(_IMAGE_PREFIX), "")
@@ -216,7 +198,7 @@ def _images(
     # A few labels stand for all images: they are cleaned once each.
     coded = views.flatten().dictionary_encode()
     clean = pc.utf8_upper(pc.utf8_trim_whitespace(coded.dictionary))
-    clean = pc.if_else(pc.equal(clean, ""), _NO_TEXT, clean)
+    clean = pc.if_else(pc.equal(clean, ""), NO_TEXT, clean)
     labels = clean.take(coded.indices)
 
     best = offsets[:-1].astype(np.int64)
@@ -234,54 +216,6 @@ def _images(
         return pa.ListArray.from_arrays(pa.array(offsets), values)
 
     return lists(flat), lists(labels), flat.take(chosen), labels.take(chosen)
-
-
-def _dates(keys: pa.StringArray, written: pa.Array) -> pa.Array:
-    good = pc.fill_null(pc.match_substring_regex(written, r"^\d{8}$"), True)
-    try:
-        if pc.all(good).as_py():
-            dates = pc.strptime(written, format="%Y%m%d", unit="s").cast(pa.date32())
-            # The 30th of February would become the 2nd of March.
-            day = pc.utf8_slice_codeunits(written, 6, 8).cast(pa.int64())
-            good = pc.fill_null(pc.equal(pc.day(dates), day), True)
-            if pc.all(good).as_py():
-                return dates
-        bad = pc.index(good, False).as_py()
-    except pa.ArrowInvalid:
-        bad = next(index for index, date in enumerate(written.to_pylist()) if date and not _is_date(date))
-    key = keys[bad].as_py()
-    raise _FieldError(f"record {key!r} has StudyDate {written[bad].as_py()!r}; expected a date as YYYYMMDD")
-
-
-def _is_date(text: str) -> bool:
-    try:
-        datetime.strptime(text, "%Y%m%d")
-    except ValueError:
-        return False
-    return True
-
-
-def _ages(texts: pa.Array) -> pa.Array:
-    """Years of DICOM age strings such as 062Y, 007M, 003W, 002D; null where there is none."""
-    parts = pc.extract_regex(texts, r"^(?P<number>\d{1,3})(?P<unit>[YMWD])$")
-    numbers = pc.struct_field(parts, "number").cast(pa.float64())
-    unit = pc.index_in(pc.struct_field(parts, "unit"), value_set=pa.array(list(_YEARS_PER_UNIT)))
-    return pc.multiply(numbers, pa.array(list(_YEARS_PER_UNIT.values())).take(unit))
-
-
-def _numbers(texts: pa.StringArray) -> pa.DoubleArray:
-    """Numbers of texts; null where one is none."""
-    try:
-        return texts.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return pa.array(map(_number, texts.to_pylist()), pa.float64(), size=len(texts))
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text is not None else None
-    except ValueError:
-        return None
 
 
 def _refuse_repeated(files: Files) -> None:

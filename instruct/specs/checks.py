@@ -6,7 +6,7 @@ import re
 
 from instruct.errors import SpecError
 from instruct.specs.contract import CONTRACT
-from instruct.specs.records import RecordQueries, query_line
+from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import TaskEntry
 
 
@@ -21,7 +21,7 @@ def check_query(entry: TaskEntry, queries: RecordQueries) -> list[str]:
         SpecError: the query does not bind.
     """
     columns = queries.columns(entry)
-    at = f"{query_line(entry, 1)}: {entry.name}:"
+    at = f"{entry.query_place()}: {entry.name}:"
     problems = [
         f"{at} the query uses tables of {name!r}; list it under reads" for name in _undeclared_sources(entry, queries)
     ]

@@ -19,7 +19,8 @@ from instruct.sources import Keep, Source
 from instruct.specs.connection import BOUNDS, connect
 from instruct.specs.contract import CONTRACT, CONTRACT_NAMES, VARIANT_HASH
 from instruct.specs.ordering import ORDER, cut, put_in_order
-from instruct.specs.task_spec import SPLITS, TaskEntry
+from instruct.specs.record_rows import CONTRACT_TYPES, checked, plain
+from instruct.specs.task_spec import TaskEntry
 from instruct.specs.vocabulary import macros
 
 # Rows that are made Python objects at a time.
@@ -100,7 +101,7 @@ class RecordQueries:
     def _bind(self, entry: TaskEntry) -> dict[str, str]:
         statements = self._parse(entry)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise SpecError(f"{query_line(entry, 1)}: {entry.name}: records must be one SELECT statement")
+            raise SpecError(f"{entry.query_place()}: {entry.name}: records must be one SELECT statement")
         try:
             # Unlike `sql`, `execute` tells the line of an error.
             rows = self._connection.execute(f"DESCRIBE SELECT * FROM (\n{_query(entry)}\n)").fetchall()
@@ -111,12 +112,12 @@ class RecordQueries:
     def column_types(self, entry: TaskEntry) -> dict[str, pa.DataType]:
         """Arrow types of the columns a task's query gives, without running it."""
         columns = self.columns(entry)
-        return {name: _CONTRACT_TYPES.get(name) or self._arrow_type(kind) for name, kind in columns.items()}
+        return {name: CONTRACT_TYPES.get(name) or self._arrow_type(kind) for name, kind in columns.items()}
 
     def _arrow_type(self, kind: str) -> pa.DataType:
         if kind not in self._arrow_types:  # tasks share a few types: one bound query for each is enough
             given = self._connection.sql(f"SELECT CAST(NULL AS {kind}) AS given LIMIT 0")
-            self._arrow_types[kind] = _plain(given.to_arrow_table().schema.field("given").type)
+            self._arrow_types[kind] = plain(given.to_arrow_table().schema.field("given").type)
         return self._arrow_types[kind]
 
     def records(self, entry: TaskEntry, fields: list[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -153,7 +154,7 @@ class RecordQueries:
 
         def rows(order: str) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
             query = f"SELECT {wanted}, stable_hash(id, 'variant') AS {VARIANT_HASH} FROM {self._corrected(entry)}"
-            return _checked(entry, self._connection.sql(query + order), batch_rows)
+            return checked(entry, self._connection.sql(query + order), batch_rows)
 
         if self._keep is not None:
             keep = partial(self._keep, "records")
@@ -186,7 +187,7 @@ class RecordQueries:
         if twice:
             more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
             raise DataError(
-                f"{query_line(entry, 1)}: {entry.name}: ids must be unique; several records have the id"
+                f"{entry.query_place()}: {entry.name}: ids must be unique; several records have the id"
                 f" {', '.join(twice[:3])}{more}"
             )
 
@@ -238,74 +239,8 @@ class RecordQueries:
             raise _explain(entry, error, wrapped=False) from None
 
 
-def _checked(
-    entry: TaskEntry, query: duckdb.DuckDBPyRelation, batch_rows: int
-) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """The schema and the rows of a query; the rows are checked as they come."""
-    reader = query.to_arrow_reader(batch_rows)
-    schema = pa.schema([(field.name, _CONTRACT_TYPES.get(field.name, _plain(field.type))) for field in reader.schema])
-
-    def rows() -> Iterator[pa.RecordBatch]:
-        for batch in reader:
-            table = pa.Table.from_batches([batch]).cast(schema)
-            _check(entry, table)
-            yield from table.to_batches()
-
-    return schema, rows()
-
-
-_CONTRACT_TYPES = {name: kind for name, _, kind, *_ in CONTRACT}
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type with 32-bit texts and lists, whatever the engine chose."""
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.list_(_plain(kind.value_type))
-    if pa.types.is_struct(kind):
-        return pa.struct([pa.field(field.name, _plain(field.type)) for field in kind])
-    return kind
-
-
-def _check(entry: TaskEntry, table: pa.Table) -> None:
-    if table["id"].null_count:
-        origin = table.filter(pc.is_null(table["id"]))["origin"][0].as_py()
-        raise DataError(f"{query_line(entry, 1)}: {entry.name}: the record from {origin} has no id")
-    for split in pc.unique(table["split"]).to_pylist():
-        if split not in SPLITS:
-            row = table.filter(pc.equal(pc.fill_null(table["split"], ""), split or "")).slice(0, 1)
-            raise DataError(
-                f"{query_line(entry, 1)}: {entry.name}: record {row['id'][0].as_py()!r} has split {split!r};"
-                f" expected {', '.join(SPLITS)}"
-            )
-    for name in ("studies", "images"):
-        if name in table.schema.names:
-            _check_list(entry, table, name)
-
-
-def _check_list(entry: TaskEntry, table: pa.Table, name: str) -> None:
-    """Refuse a record whose list of studies or images is null, or holds a null."""
-    lists = table[name]
-    if not any(chunk.null_count or chunk.flatten().null_count for chunk in lists.chunks):
-        return
-    for identifier, items in zip(table["id"].to_pylist(), lists.to_pylist(), strict=True):
-        if items is None or None in items:
-            raise DataError(
-                f"{query_line(entry, 1)}: {entry.name}: record {identifier!r} has a null in its {name}; leave such rows"
-                " out (WHERE ... IS NOT NULL)"
-            )
-
-
 def _query(entry: TaskEntry) -> str:
     return entry.task.records.rstrip().rstrip(";")
-
-
-def query_line(entry: TaskEntry, line: int) -> str:
-    """``file:line:column`` of a line of the query; a block text starts below its key."""
-    path, row, column = entry.place("records").rsplit(":", 2)
-    below = line if "\n" in entry.task.records else 0
-    return f"{path}:{int(row) + below}:{column if not below else 1}"
 
 
 def _refuse_full_disk(error: duckdb.Error | OSError) -> None:
@@ -322,4 +257,4 @@ def _explain(entry: TaskEntry, error: duckdb.Error | OSError, wrapped: bool = Tr
     match = re.search(r"^LINE (\d+):", text, re.MULTILINE)
     line = max(1, int(match[1]) - wrapped) if match else 1
     message = " ".join(text[: match.start()].split()) if match else " ".join(text.split())
-    return SpecError(f"{query_line(entry, line)}: {entry.name}: {message}")
+    return SpecError(f"{entry.query_place(line)}: {entry.name}: {message}")

@@ -119,6 +119,12 @@ class TaskEntry:
         """``file:line:column`` of a key of the task."""
         return self.file.place(("tasks", self.index, key))
 
+    def query_place(self, line: int = 1) -> str:
+        """The same of a line of the query; a block text starts below its key."""
+        path, row, column = self.place("records").rsplit(":", 2)
+        below = line if "\n" in self.task.records else 0
+        return f"{path}:{int(row) + below}:{column if not below else 1}"
+
 
 def slug(name: str) -> str:
     """Lower-case form of a name, with underscores for everything that is no letter or digit."""
