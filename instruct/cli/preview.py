@@ -60,6 +60,7 @@ def command(
     if permission and not share:
         raise UsageError("--permission belongs to --share")
     from instruct.reports.preview.document import write_preview
+    from instruct.reports.preview.pictures import NOT_INSTALLED
     from instruct.specs.terms import read_permissions
 
     out = Path("preview.html") if out is None else out
@@ -72,7 +73,8 @@ def command(
         return
     click.echo(f"{out}: {done.examples:,} of {done.of:,} examples, {done.images:,} images, {done.bytes / 1e6:.1f} MB")
     for reason, number in sorted(done.not_shown.items()):
-        click.echo(f"{number:,} images are not shown: {reason}")
+        mend = " (DICOM: pip install 'cxr-instruct[dicom]')" if reason == NOT_INSTALLED else ""
+        click.echo(f"{number:,} images are not shown: {reason}{mend}")
     click.echo(f"strictest access term of what it holds: {done.access}")
 
 

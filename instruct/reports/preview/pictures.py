@@ -19,6 +19,7 @@ from instruct.images.fault import ImageFault, undecodable
 from instruct.images.store import read_image_file
 from instruct.images.window import Window, to_grey
 
+NOT_INSTALLED = "not_installed"
 _QUALITY = 85
 _WINDOWS = {
     "percentile": "window {low:,.0f} to {high:,.0f} (0.5 to 99.5 %)",
@@ -94,7 +95,7 @@ class Pictures:
         except ImageFault as fault:
             return NotShown(str(fault.reason), fault.detail)
         except UsageError as error:  # a DICOM file, and nothing here that reads it
-            return NotShown("not_installed", str(error))
+            return NotShown(NOT_INSTALLED, str(error))
         out = io.BytesIO()
         Image.fromarray(grey).save(out, "JPEG", quality=_QUALITY)
         return Picture(out.getvalue(), *decoded.geometry.source, _note(window))

@@ -8,6 +8,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,14 @@ def test_images_that_cannot_be_shown_are_counted(built: Path, data: Path, tmp_pa
     assert "3 of 40 examples, 1 images" in text
     assert "1 images are not shown: missing_image" in text and "1 images are not shown: undecodable_image" in text
     assert [("fault" in picture) for picture in data_of(tmp_path / "p.html")["pictures"]] == [True, True, False]
+
+
+def test_what_reads_dicom_is_named_where_it_is_not_there(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    text = call("preview", built, "--task", "pneumothorax_segmentation-siim", "--out", tmp_path / "p.html").out
+    assert re.search(r"\d+ images are not shown: not_installed \(DICOM: pip install 'cxr-instruct\[dicom\]'\)", text)
 
 
 def test_outlines_are_the_masks_to_the_pixel(built: Path, tmp_path: Path) -> None:
