@@ -50,9 +50,12 @@ def tiny(demo_rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFacto
     root = tmp_path_factory.mktemp("tiny")
 
     @cache
-    def folder(family: Family, generation_marks: bool = True, pad_token: bool = True) -> Path:
+    def built(family: Family, generation_marks: bool, pad_token: bool) -> Path:
         name = f"{family}{'' if generation_marks else '-unmarked'}{'' if pad_token else '-padless'}"
         return build_tiny(family, root / name, texts, generation_marks=generation_marks, pad_token=pad_token)
+
+    def folder(family: Family, generation_marks: bool = True, pad_token: bool = True) -> Path:
+        return built(family, generation_marks, pad_token)  # once, whether a default is named or not
 
     return folder
 
