@@ -1,4 +1,4 @@
-"""Memory that is free and still held by the process: what to do about it, where the C library lets one do something."""
+"""Memory of the process: when to look for garbage, and what to do about what is free and still held."""
 
 from __future__ import annotations
 

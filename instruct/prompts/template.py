@@ -91,7 +91,7 @@ class CompiledTemplate:
         return sorted(names - _GIVEN - {"image", "range"})
 
     def _free_names(self) -> set[str]:
-        """Names that are read and not set, as Jinja finds them; it takes as long as to compile the template."""
+        """Names that are read and not set, as Jinja finds them, which takes as long as to compile the template."""
         worded = [node for variant in self.variants for node in _statements(variant)]
         imports = [node for node in self._setup if isinstance(node, nodes.FromImport)]
         if len(imports) == len(self._setup) and _sets_nothing(worded):  # then no scope has to be looked at

@@ -45,6 +45,7 @@ CONTRACT: tuple[tuple[str, str, pa.DataType, bool, str], ...] = (
     ),
 )
 CONTRACT_NAMES = frozenset(name for name, *_ in CONTRACT)
+CONTRACT_TYPES = {name: kind for name, _, kind, *_ in CONTRACT}
 
 VARIANT_HASH = "_variant_hash"
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.errors import DataError
-from instruct.specs.contract import CONTRACT
+from instruct.specs.contract import CONTRACT_TYPES
 from instruct.specs.task_spec import SPLITS, TaskEntry
 
 
@@ -27,9 +27,6 @@ def checked(
             yield from table.to_batches()
 
     return schema, rows()
-
-
-CONTRACT_TYPES = {name: kind for name, _, kind, *_ in CONTRACT}
 
 
 def plain(kind: pa.DataType) -> pa.DataType:

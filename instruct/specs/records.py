@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +18,9 @@ import pyarrow.compute as pc
 from instruct.errors import DataError, SpecError
 from instruct.sources import Keep, Source
 from instruct.specs.connection import BOUNDS, connect
-from instruct.specs.contract import CONTRACT, CONTRACT_NAMES, VARIANT_HASH
+from instruct.specs.contract import CONTRACT, CONTRACT_NAMES, CONTRACT_TYPES, VARIANT_HASH
 from instruct.specs.ordering import ORDER, cut, put_in_order
-from instruct.specs.record_rows import CONTRACT_TYPES, checked, plain
+from instruct.specs.record_rows import checked, plain
 from instruct.specs.task_spec import TaskEntry
 from instruct.specs.vocabulary import macros
 
@@ -213,9 +214,11 @@ class RecordQueries:
 
     def count_distinct(self, texts: pa.ChunkedArray) -> int:
         """How many different texts there are among some, none of them null."""
+        hashes = -1
         self._connection.register("_texts", pa.table({"text": texts}))
-        (hashes,) = self._connection.execute("SELECT count(DISTINCT hash(text)) FROM main._texts").fetchall()[0]
-        self._connection.unregister("_texts")
+        with suppress(duckdb.Error):  # for want of memory or disk: the texts are counted without it
+            (hashes,) = self._connection.execute("SELECT count(DISTINCT hash(text)) FROM main._texts").fetchall()[0]
+        self._connection.unregister("_texts")  # it would hold the texts
         if hashes == len(texts):  # no two are equal; this is several times as fast as to look at the texts
             return len(texts)
         return int(pc.count_distinct(texts).as_py())

@@ -140,6 +140,15 @@ def test_different_texts_are_counted(chunks: list[list[str]]) -> None:
         assert held.count_distinct(texts) == len({text for chunk in chunks for text in chunk})
 
 
+def test_different_texts_are_counted_where_the_disk_has_no_room(tmp_path):
+    spill = tmp_path / "spill"
+    with queries(studies(("a", "train")), spill=spill) as held:
+        spill.rmdir()
+        spill.write_text("in the way of what does not fit into memory")
+        texts = pa.chunked_array([pa.array(range(12_000_000)).cast(pa.string())])
+        assert held.count_distinct(texts) == len(texts)
+
+
 def test_regions_of_the_right_type_are_taken(tmp_path):
     region = (
         "[{'image': 0::INTEGER, 'label': 'nodule', 'box': [0.1, 0.2, 0.3, 0.4]::DOUBLE[], 'mask': NULL::VARCHAR,"
