@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.audit.copies import DIGEST, NAMESPACE, link_copies
-from instruct.audit.shards import KINDS, Group, count_records, every_key, keys_of_images
+from instruct.audit.shards import KINDS, Group, count_records, every_key, keys_of, keys_of_images
 from instruct.errors import DataError
 
 _MEMORY = "250MB"
@@ -100,15 +100,16 @@ class KeyIndex:
         assert not self._namespaces, "the keys are read already"
         counts: dict[tuple[str, str], RowKeys] = {}
         for number, group in enumerate(self.groups):
-            rows = {row: RowKeys(count_records(files)) for row, files in group.rows.items()}
+            keys = keys_of(group)
+            rows = {row: RowKeys(count_records(shards)) for row, shards in keys.items()}
             counts |= {(row, group.split): found for row, found in rows.items()}
             held = list(rows.values())
-            self._db.register("given", every_key(group))
-            # Each key once, with its rows as bits: most keys stand in several rows.
+            self._db.register("given", every_key(keys))
+            # Each key once, with its rows as bits: most keys stand in several rows, and a digest takes longer than that.
             self._db.execute(
-                f"CREATE TEMP TABLE read AS SELECT kind, key, row // {_WORD} AS word,"
-                f" bit_or(1::UBIGINT << (row % {_WORD})) AS rows FROM"
-                f" (SELECT kind, row, {DIGEST}(key) AS key FROM given WHERE key IS NOT NULL) GROUP BY kind, key, word"
+                f"CREATE TEMP TABLE read AS SELECT kind, {DIGEST}(text) AS key, word, rows FROM"
+                f" (SELECT kind, key AS text, row // {_WORD} AS word, bit_or(1::UBIGINT << (row % {_WORD})) AS rows"
+                " FROM given WHERE key IS NOT NULL GROUP BY kind, text, word)"
             )
             distinct = "DISTINCT" if len(held) > _WORD else ""
             self._db.execute(f"INSERT INTO held SELECT {distinct} kind, key, {number} FROM read")
@@ -225,7 +226,7 @@ class KeyIndex:
         self._db.execute("CREATE OR REPLACE TEMP TABLE named (key VARCHAR)")
         for group, held in zip(self.groups, self._namespaces, strict=True):
             if held.intersection(namespaces):
-                self._db.register("given", every_key(group))
+                self._db.register("given", every_key(keys_of(group)))
                 self._db.execute(
                     f"INSERT INTO named SELECT DISTINCT key FROM given"
                     f" WHERE kind = {_IMAGE} AND list_contains(?, {NAMESPACE})",
@@ -249,7 +250,7 @@ class KeyIndex:
         self._db.execute("CREATE OR REPLACE TEMP TABLE leaks (kind UTINYINT, text VARCHAR, gs USMALLINT[])")
         concerned = self._db.execute("SELECT DISTINCT unnest(gs) AS g FROM leaking ORDER BY g").fetchall()
         for (number,) in concerned:
-            self._db.register("given", every_key(self.groups[number]))
+            self._db.register("given", every_key(keys_of(self.groups[number])))
             self._db.execute(
                 f"INSERT INTO leaks SELECT DISTINCT given.kind, given.key, gs FROM given"
                 f" JOIN leaking ON given.kind = leaking.kind AND {DIGEST}(given.key) = leaking.key"

@@ -71,18 +71,22 @@ def read(file: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             yield batch.select(columns)
 
 
-def every_key(group: Group) -> pa.Table:
-    """The keys of a group's examples, as often as they stand there; no text is copied.
+def keys_of(group: Group) -> dict[str, list[pa.ChunkedArray]]:
+    """The keys of a group's examples, shard by shard of each row; nothing else of these is read."""
+    return {row: [_keys(file) for file in files] for row, files in group.rows.items()}
+
+
+def every_key(keys: Mapping[str, Sequence[pa.ChunkedArray]]) -> pa.Table:
+    """The keys of a group (see :func:`keys_of`) one by one, as often as they stand there; no text is copied.
 
     Returns:
-        Columns ``kind`` (place in :data:`KINDS`), ``row`` (place of the row in ``group.rows``) and ``key``; keys of
+        Columns ``kind`` (place in :data:`KINDS`), ``row`` (place of the row in ``keys``) and ``key``; keys of
         patients may be null.
     """
     tables = [_KEYS.empty_table()]
-    for row, files in enumerate(group.rows.values()):
-        for file in files:
-            keys = _keys(file)
-            patients, studies, images = (pc.struct_field(keys, name) for name in ("patient", "studies", "images"))
+    for row, shards in enumerate(keys.values()):
+        for shard in shards:
+            patients, studies, images = (pc.struct_field(shard, name) for name in ("patient", "studies", "images"))
             for kind, texts in enumerate((patients, pc.list_flatten(studies), pc.list_flatten(images))):
                 constants = (
                     pa.repeat(pa.scalar(value, column.type), len(texts))
@@ -92,11 +96,11 @@ def every_key(group: Group) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def count_records(files: Iterable[Path]) -> int:
-    """Number of records in some shards: the variants of one record stand next to each other."""
+def count_records(shards: Iterable[pa.ChunkedArray]) -> int:
+    """Number of records of which some shards hold the keys: the variants of one record stand next to each other."""
     count = 0
-    for file in files:
-        records = pc.struct_field(_keys(file), "record")
+    for keys in shards:
+        records = pc.struct_field(keys, "record")
         count += (pc.sum(pc.not_equal(records[1:], records[:-1])).as_py() or 0) + bool(len(records))
     return count
 

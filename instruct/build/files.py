@@ -63,8 +63,12 @@ def explaining(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[HashingFile]:
+def writing(path: Path, sync: bool = True) -> Iterator[HashingFile]:
     """Write a file through a temporary name: synced to disk, then renamed, when the block ends without an error.
+
+    Args:
+        path: the file.
+        sync: whether to wait for the disk, so that the file is whole even where the machine loses power.
 
     Raises:
         DataError: no space is left, or the folder cannot be written.
@@ -77,7 +81,8 @@ def writing(path: Path) -> Iterator[HashingFile]:
             with temporary.open("wb") as file:
                 yield HashingFile(file)
                 file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    os.fsync(file.fileno())
             temporary.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -92,15 +97,15 @@ def remove_unfinished(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, sync: bool = True) -> None:
     """Write a file whole or not at all (see :func:`writing`)."""
-    with writing(path) as file:
+    with writing(path, sync) as file:
         file.write(content)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, sync: bool = True) -> None:
     """Write a JSON file the same way, readable and with a fixed key order."""
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode(), sync)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -105,8 +105,8 @@ class OutputFolder:
         return folder / IMAGES / source / "arrow" / f"data-{number:05d}-of-{total:05d}.arrow"
 
     def keep(self, result: ShardResult) -> None:
-        """Remember a finished shard."""
-        write_json(self.result_file(result.key), asdict(result))
+        """Remember a finished shard; what a loss of power leaves of this is read as nothing (see :meth:`find`)."""
+        write_json(self.result_file(result.key), asdict(result), sync=False)
 
     def place(self, files: Mapping[str, Path]) -> None:
         """Remember where the shard of each key is being published."""
