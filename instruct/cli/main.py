@@ -12,6 +12,7 @@ from importlib import import_module
 import click
 
 import instruct
+from instruct.cli.arrow_alone import leave_pandas
 from instruct.errors import UserError
 from instruct.memory import own_process
 
@@ -65,6 +66,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in a message and an exit code, not in a traceback."""
     own_process()
+    leave_pandas()
     atexit.register(gc.freeze)  # to collect once more what ends with the process would take a tenth of a second
     if sys.platform == "linux":  # there Arrow's packages have this allocator: builds are faster and need less memory
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
