@@ -10,6 +10,7 @@ import click
 
 from instruct.cli import options
 from instruct.cli.progress import progress
+from instruct.memory import collect_seldom
 
 if TYPE_CHECKING:
     from instruct.build.build import BuildResult
@@ -44,6 +45,7 @@ def command(
 
     Whatever an earlier or interrupted build left is reused; nothing is rendered twice.
     """
+    collect_seldom()
     from instruct.api import build_dataset, load_recipe
 
     chosen = load_recipe(recipe, overrides)
