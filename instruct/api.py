@@ -8,13 +8,11 @@ from typing import Literal
 
 from instruct.build.build import BuildResult, build
 from instruct.build.execute import make_executor
-from instruct.build.packed import open_packed
 from instruct.build.tell import Listener
-from instruct.mixture.load import load_mixture
 from instruct.reports.card import write_reports
 from instruct.specs.recipe import Recipe, load_recipe
 
-__all__ = ["build_dataset", "load_mixture", "load_recipe", "open_packed"]
+__all__ = ["build_dataset", "load_recipe"]
 
 
 def build_dataset(

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import count, groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from instruct.build.execute import Executor
-from instruct.build.image_job import ImageJob, run_images
 from instruct.build.image_table import ImageTable, cut
 from instruct.build.job import ShardResult
 from instruct.build.output import OutputFolder
@@ -25,15 +24,17 @@ from instruct.build.selection import Selection, image_folders
 from instruct.build.share import LackingShardsError, Share
 from instruct.build.tables import SourceTables
 from instruct.digest import digest_json
-from instruct.images.backend import backend
 from instruct.images.folder import ImageFolder
 from instruct.images.geometry import Geometry
-from instruct.images.store import ImagePolicy
 from instruct.prompts.source import find_template
 from instruct.prompts.template import compile_template
 from instruct.reasons import Reason
 from instruct.sources import get_source
 from instruct.specs.recipe import Recipe
+
+if TYPE_CHECKING:  # what decodes images is imported only where some are stored
+    from instruct.build.image_job import ImageJob
+    from instruct.images.store import ImagePolicy
 
 Finished = tuple[ShardResult, Path]
 
@@ -108,6 +109,8 @@ class ImageStage:
 
 def policy_of(recipe: Recipe) -> ImagePolicy:
     """How a recipe stores images."""
+    from instruct.images.store import ImagePolicy
+
     images = recipe.images
     return ImagePolicy(images.fit, images.size, images.encoding, images.backend, images.links == "follow")
 
@@ -122,6 +125,9 @@ def plan_images(selection: Selection, output: OutputFolder) -> dict[str, list[tu
         DataError: a source is malformed.
         UsageError: the backend's libraries are not installed.
     """
+    from instruct.build.image_job import ImageJob
+    from instruct.images.backend import backend
+
     policy = policy_of(selection.recipe)
     backend(policy.backend)
     planned: dict[str, list[tuple[ImageJob, Finished | None]]] = {}
@@ -155,6 +161,8 @@ def run_stage(
     """
     if selection.recipe.images.store == "reference":
         return ImageStage(image_folders(selection, executor.workers))
+    from instruct.build.image_job import run_images
+
     planned = plan_images(selection, output)
     position = count()
     ours = {name: [pair for pair in some if share.takes(next(position))] for name, some in planned.items()}
@@ -222,6 +230,8 @@ def stage_facts(selection: Selection, stage: ImageStage, published: Mapping[str,
         stage: its image stage.
         published: source to the published shards.
     """
+    from instruct.images.backend import backend
+
     policy = policy_of(selection.recipe)
     bad = {name: Counter[str]() for name in stage.shards}
     for row in stage.bad:

@@ -11,15 +11,17 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from instruct.build.schema import IMAGE_TYPE, features_of, schema_of
 from instruct.images.geometry import Geometry
-from instruct.images.store import StoredImage
 from instruct.shard import open_shard
+
+if TYPE_CHECKING:  # it would import what decodes images
+    from instruct.images.store import StoredImage
 
 # One shard in this many keys begins a shard; a shard never holds more than four times as many.
 SHARD_IMAGES = 512
