@@ -105,7 +105,7 @@ class KeyIndex:
             counts |= {(row, group.split): found for row, found in rows.items()}
             held = list(rows.values())
             self._db.register("given", every_key(keys))
-            # Each key once, with its rows as bits: most keys stand in several rows, and a digest takes longer than that.
+            # Each key once, with its rows as bits: most keys stand in several rows, and a digest takes long.
             self._db.execute(
                 f"CREATE TEMP TABLE read AS SELECT kind, {DIGEST}(text) AS key, word, rows FROM"
                 f" (SELECT kind, key AS text, row // {_WORD} AS word, bit_or(1::UBIGINT << (row % {_WORD})) AS rows"

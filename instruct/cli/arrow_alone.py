@@ -1,8 +1,8 @@
 """Arrow without pandas, for as long as nobody imports pandas.
 
-Given its first list, Arrow imports pandas to know pandas' objects when it sees them. That takes a quarter of a second of
-every command, and most have no such objects. Arrow asks once; here it is told that there is no pandas, and to look again
-as soon as somebody has imported it. What is made of a pandas object is then the same as ever.
+With the first list that it is given, Arrow imports pandas, to know its objects when it sees them. That takes a quarter
+of a second of every command, and most have no such objects. Arrow asks once: here it is told that there is no pandas,
+and to look again as soon as somebody has imported it. What it makes of a pandas object is then the same as ever.
 """
 
 from __future__ import annotations
