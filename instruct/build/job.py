@@ -36,7 +36,7 @@ _CODE = tuple(
         "buffers", "build.image_table", "build.job", "build.schema", "polygons",
         "prompts.conversation", "prompts.dialect",
         "prompts.environment", "prompts.filters",
-        "prompts.language", "prompts.marks", "prompts.menu", "prompts.notation", "prompts.render",
+        "prompts.language", "prompts.layout", "prompts.marks", "prompts.menu", "prompts.notation", "prompts.render",
         "prompts.template",
         "regions", "specs.contract", "specs.records",
     )
@@ -236,7 +236,7 @@ def _examples(job: Job, rendered: Rendered, records: pa.RecordBatch) -> pa.Recor
     keys = pa.StructArray.from_arrays(
         [
             record,
-            _join(namespace, kept.column("patient")),
+            _below(namespace, kept.column("patient")),
             _prefixed(namespace, kept.column("studies")),
             image_keys,
         ],
@@ -282,14 +282,22 @@ def _empty_lists(count: int, kind: pa.DataType) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(np.zeros(count + 1, np.int32)), pa.array([], kind))
 
 
-def _join(prefix: pa.Array, names: pa.Array) -> pa.Array:
-    return pc.binary_join_element_wise(prefix, names, "/")
+def _below(folders: pa.Array, names: pa.Array, rows: pa.Array | None = None) -> pa.Array:
+    """Each name with a folder and a slash before it.
+
+    Args:
+        folders: folders, none null.
+        names: names.
+        rows: the folder of each name; by default its own.
+    """
+    if len(folders) and pc.all(pc.equal(folders, folders[0])).as_py():  # nearly always, and three times as fast
+        return pc.binary_replace_slice(names, 0, 0, f"{folders[0]}/")
+    return pc.binary_join_element_wise(folders if rows is None else folders.take(rows), names, "/")
 
 
-def _prefixed(prefix: pa.Array, lists: pa.ListArray) -> pa.ListArray:
-    """Each text of each list, with its row's prefix and a slash before it."""
-    each = prefix.take(pc.list_parent_indices(lists))
-    return _relist(lists, _join(each, lists.flatten()))
+def _prefixed(folders: pa.Array, lists: pa.ListArray) -> pa.ListArray:
+    """Each text of each list, with its row's folder and a slash before it."""
+    return _relist(lists, _below(folders, lists.flatten(), pc.list_parent_indices(lists)))
 
 
 def _relist(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
@@ -308,7 +316,7 @@ def _images(job: Job, namespace: pa.Array, paths: pa.ListArray, keys: pa.ListArr
         roots = namespace
         for name, root in job.image_roots.items():
             roots = pc.if_else(pc.equal(namespace, name), root.rstrip(os.sep), roots)
-        flat = _join(roots.take(pc.list_parent_indices(paths)), flat)
+        flat = _below(roots, flat, pc.list_parent_indices(paths))
     embedded = job.store == "embed"
     content = pa.array(_embedded(job, namespace, paths), pa.binary()) if embedded else pa.nulls(len(flat), pa.binary())
     return _relist(paths, pa.StructArray.from_arrays([content, flat], fields=list(kind)))
