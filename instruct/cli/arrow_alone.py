@@ -52,6 +52,8 @@ class _Finder(MetaPathFinder):
     def _let_arrow_ask(self) -> None:
         import pyarrow as pa
 
+        if _PANDAS in sys.modules:  # which imports Arrow
+            return
         self._denied = True
         try:
             pa.array([None])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from instruct.prompts.conversation import (
     Conversations,
     parse_conversations,
 )
-from instruct.prompts.marks import CONTROL, DIGITS, END, IMAGE, MARK, MAX_IMAGES, ROLES, image_mark
+from instruct.prompts.marks import CONTROL, DIGITS, END, IMAGE, MARK, MAX_IMAGES, ROLES, image_mark, value_mark
 
 SENDERS = {"system": "system", "user": "human", "assistant": "gpt"}
 ROLE_OF = {mark: role for role, mark in ROLES.items()}
@@ -108,6 +110,46 @@ def test_images_in_order_however_many(examples):
         number = iter(range(MAX_IMAGES))
         turns.append([(role, [text, *(next(number) for _ in range(count)), text]) for role, text, count in given_turns])
     assert check(marked(turns)).in_order.all()
+
+
+# Turns whose parts are texts, images or, as (number,), a text that is put in.
+open_turn = st.tuples(
+    st.sampled_from(sorted(ROLES)), st.lists(plain | st.integers(0, 2) | st.tuples(st.integers(0, 1)))
+)
+
+
+@given(
+    st.lists(st.lists(open_turn, min_size=1, max_size=3), min_size=1, max_size=3),
+    st.lists(st.tuples(plain, plain), min_size=1, max_size=4),
+    st.data(),
+)
+@example([[("user", [(0,), 0, (0,)]), ("assistant", [(1,)])]], [("", "Clear."), ("a", "")], None)
+def test_wordings_repeated_with_texts_put_in_equal_their_examples_written_out(wordings, values, data):
+    rows = len(values)
+    chosen = [row % len(wordings) for row in range(rows)]
+    if data is not None:
+        chosen = data.draw(st.lists(st.integers(0, len(wordings) - 1), min_size=rows, max_size=rows))
+
+    def written(turns, row=None):
+        return [
+            (
+                role,
+                [
+                    p if isinstance(p, str | int) else value_mark(p[0]) if row is None else values[row][p[0]]
+                    for p in parts
+                ],
+            )
+            for role, parts in turns
+        ]
+
+    expected = check(marked([written(wordings[number], row) for row, number in enumerate(chosen)]))
+    given_texts = [pa.array(texts, pa.string()) for texts in zip(*values, strict=True)]
+    text = marked([written(turns) for turns in wordings])
+    parsed = parse_conversations(text, np.array(chosen), given_texts, np.arange(rows))
+    for name, value in vars(expected).items():
+        made = getattr(parsed, name)
+        assert made.tolist() == value.tolist() if isinstance(value, np.ndarray) else made.equals(value), name
+    parsed.messages.validate(full=True)
 
 
 @pytest.mark.parametrize("count", [1, 17, 18, 19, 20, 100, MAX_IMAGES])
