@@ -140,6 +140,8 @@ class LocalExecutor:
                     if lost:
                         break
                 while running:
+                    if self.workers == 1:  # there is nothing more to plan, and this thread is free
+                        _help(running, run)
                     yield from _finished(running, lost, wait_for_one=True)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -182,6 +184,19 @@ def _end_with_parent() -> None:
             os._exit(1)
 
         threading.Thread(target=wait, daemon=True).start()
+
+
+def _help(running: dict[Future[ShardResult], tuple[_Job, Path]], run: Run[_Job]) -> None:
+    """Run a job in this thread that no other thread has begun, if there is one."""
+    waiting = next((future for future in running if future.cancel()), None)
+    if waiting is None:
+        return
+    job, done = running.pop(waiting), Future[ShardResult]()
+    try:
+        done.set_result(run(*job))
+    except Exception as error:  # to be raised like that of any other job
+        done.set_exception(error)
+    running[done] = job
 
 
 def _finished(
