@@ -119,21 +119,17 @@ def _run(
     # The tables of one source alone are in memory too, and larger than the records of a task.
     in_memory = executor.workers == 1 and len(selection.roots) == 1
 
-    def to_run(task: PlannedTask) -> Iterator[tuple[Job, Path]]:
-        for item in task.jobs:
-            if item.found is not None:
+    def jobs() -> Iterator[tuple[Job, Path]]:
+        for item in plan_tasks(selection, output, stage, in_memory):
+            if isinstance(item, PlannedTask):
+                planned.append(item)
+                tell("planned", **summary(item))
+            elif item.found is not None:
                 results[item.job.key] = item.found
             elif rows_are_ours:
                 yield item.job, output.staged(item.job.key)
             else:
                 lacking.append(item.job.label)
-
-    def jobs() -> Iterator[tuple[Job, Path]]:
-        for task in plan_tasks(selection, output, stage, in_memory):
-            planned.append(task.without_records())
-            tell("planned", **summary(task))
-            yield from to_run(task)
-            del task  # and its records, before those of the next one are there
         for row in removed:
             tell("planned", **row)
 

@@ -7,7 +7,7 @@ wrong with their images is settled here, so that a record's number of images is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,34 +31,35 @@ from instruct.specs.task_spec import TaskEntry
 
 @dataclass(frozen=True)
 class Slice:
-    """The records of one shard to come: themselves, or the file of which they are a batch."""
+    """The records of one shard to come: themselves, or the file of which they are a batch.
+
+    Attributes:
+        namespaces: sources that the records' images belong to.
+    """
 
     records: str | pa.RecordBatch
     split: str
     batch: int
     rows: int
     digest: str
+    namespaces: frozenset[str]
 
 
 @dataclass
 class CompiledTask:
-    """A task's records, ready to be worded.
+    """What is known of a task's records.
 
     Attributes:
         records: records of each split before any was left out.
-        slices: the shards to come.
         bad: records left out for their images: id, split, reason, detail, origin.
         missing_images: images that are referred to and not on disk, with ``images.missing: keep``.
-        namespaces: sources that the records' images belong to.
         dropped_images: images left out of records that stay, by reason.
         dicom: whether records show DICOM files, which nothing opens by their path as pictures.
     """
 
     records: Counter[str] = field(default_factory=Counter)
-    slices: list[Slice] = field(default_factory=list)
     bad: list[dict[str, str]] = field(default_factory=list)
     missing_images: int = 0
-    namespaces: set[str] = field(default_factory=set)
     dropped_images: Counter[str] = field(default_factory=Counter)
     dicom: bool = False
 
@@ -70,8 +71,9 @@ def compile_task(
     recipe: Recipe,
     folders: Mapping[str, ImageFolder],
     file: Path | None,
-) -> CompiledTask:
-    """Run a task's query and keep its records.
+    compiled: CompiledTask,
+) -> Iterator[Slice]:
+    """Run a task's query and cut its records into shards' worth.
 
     Args:
         entry: the task.
@@ -80,23 +82,28 @@ def compile_task(
         recipe: the recipe.
         folders: namespace to the folder of its images; a namespace without one has no images on disk.
         file: the records file to write; None keeps the records in memory.
+        compiled: what is told of the records; all of it once the last slice was given.
+
+    Yields:
+        The shards to come: each as soon as its records are there, or all once the file is whole.
 
     Raises:
         SpecError, DataError: see :meth:`RecordQueries.records`.
         DataError: the records file cannot be written.
     """
-    compiled = CompiledTask()
     missing: list[pa.StringArray] = []
+    slices: list[Slice] = []
 
     def note_missing(images: pa.StringArray) -> None:
         # A part of a batch holds all of it, which does no harm where the batches wait in memory anyway.
         missing.append(images if file is None else pc.unique(images))
 
     with appending(file) if file else nullcontext() as append:
+        number = 0
         for records in queries.records(entry, template.columns, recipe.shard_rows):
             split = records.column("split")[0].as_py()
             compiled.records[split] += len(records)
-            compiled.namespaces |= set(pc.unique(namespaces(records, entry.namespace)[1]).to_pylist())
+            held_by = frozenset(pc.unique(namespaces(records, entry.namespace)[1]).to_pylist())
             if template.declarations.images != "none":
                 records = _settle_images(
                     entry, records, template.declarations.images, recipe, folders, compiled, note_missing
@@ -108,12 +115,15 @@ def compile_task(
                     records = follow(records, entry.namespace, folders)
             if not len(records):
                 continue
-            if append is not None:
+            digest = digest_batch(records)
+            if append is None:
+                yield Slice(records, split, number, len(records), digest, held_by)
+            else:
                 append(records)
-            held = records if file is None else str(file)
-            compiled.slices.append(Slice(held, split, len(compiled.slices), len(records), digest_batch(records)))
+                slices.append(Slice(str(file), split, number, len(records), digest, held_by))
+            number += 1
+    yield from slices
     compiled.missing_images = queries.count_distinct(pa.chunked_array(missing, pa.string()))
-    return compiled
 
 
 def _settle_images(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from itertools import count, groupby
 from pathlib import Path
@@ -96,11 +96,11 @@ class ImageStage:
         """Keys of the shards."""
         return {result.key for shards in self.shards.values() for result, _ in shards}
 
-    def tables(self, sources: set[str]) -> dict[str, tuple[str, ...]]:
+    def tables(self, sources: Set[str]) -> dict[str, tuple[str, ...]]:
         """The files of the images tables of some sources."""
         return {name: tuple(str(file) for _, file in self.shards[name]) for name in sources & set(self.shards)}
 
-    def digest(self, sources: set[str]) -> str:
+    def digest(self, sources: Set[str]) -> str:
         """Digest of the images tables of some sources."""
         return digest_json(
             {name: [result.sha256 for result, _ in self.shards[name]] for name in sources & set(self.shards)}

@@ -20,7 +20,7 @@ from instruct.build.files import locked, read_json, write_json, writing
 from instruct.build.image_stage import run_stage
 from instruct.build.job import Job, ShardResult, run
 from instruct.build.output import OutputFolder
-from instruct.build.plan import plan_tasks, summary
+from instruct.build.plan import PlannedJob, PlannedTask, plan_tasks, summary
 from instruct.build.selection import Selection, select
 from instruct.build.share import LackingShardsError, Share
 from instruct.build.tell import Listener, Tell, telling
@@ -115,10 +115,13 @@ def _run(selection: Selection, output: PieceFolder, share: Share, executor: Exec
 
     def jobs() -> Iterator[tuple[Job, Path]]:
         position = count()
-        for task in plan_tasks(selection, output, stage):
-            ours = [item for item in task.jobs if share.takes(next(position))]
-            count_and_tell("planned", **summary(replace(task, jobs=ours, dropped=0)))
-            for item in ours:
+        ours: list[PlannedJob] = []
+        for item in plan_tasks(selection, output, stage):
+            if isinstance(item, PlannedTask):
+                count_and_tell("planned", **summary(replace(item, jobs=ours, dropped=0)))
+                ours = []
+            elif share.takes(next(position)):
+                ours.append(item)
                 if item.found is None:
                     yield item.job, output.staged(item.job.key)
 

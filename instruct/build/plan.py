@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from instruct.build.compile import CompiledTask, compile_task
+from instruct.build.compile import CompiledTask, Slice, compile_task
 from instruct.build.corrections import Corrections, find_corrections
 from instruct.build.facts import changes, dialect_of, task_facts
 from instruct.build.image_stage import ImageStage, dry_stage
@@ -41,7 +41,7 @@ class PlannedTask:
         entry: the task.
         facts: everything that decides the task's shards, by name.
         compiled: its records.
-        jobs: one per shard, in order.
+        jobs: one per shard, in order, without their records, which only running them needs.
         dropped: shards of the earlier build that the new one has no use for.
         reasons: why shards are built or dropped; empty where all are reused.
     """
@@ -57,11 +57,6 @@ class PlannedTask:
     def to_build(self) -> int:
         """Number of shards to build."""
         return sum(planned.found is None for planned in self.jobs)
-
-    def without_records(self) -> PlannedTask:
-        """The same without records that wait in memory, which only their jobs need."""
-        jobs = [replace(planned, job=replace(planned.job, records="")) for planned in self.jobs]
-        return replace(self, compiled=replace(self.compiled, slices=[]), jobs=jobs)
 
 
 def dry_run(
@@ -81,7 +76,8 @@ def dry_run(
     with TemporaryDirectory(prefix="cxr-instruct-plan-") as scratch:
         output.scratch = Path(scratch)
         stage, images = dry_stage(selection, output)
-        tasks = [summary(task) for task in plan_tasks(selection, output, stage)]
+        planned = plan_tasks(selection, output, stage)
+        tasks = [summary(item) for item in planned if isinstance(item, PlannedTask)]
         return images + tasks + removed_tasks(selection, output)
 
 
@@ -115,7 +111,7 @@ def removed_tasks(selection: Selection, output: OutputFolder) -> list[dict[str, 
 
 def plan_tasks(
     selection: Selection, output: OutputFolder, stage: ImageStage, in_memory: bool = False
-) -> Iterator[PlannedTask]:
+) -> Iterator[PlannedJob | PlannedTask]:
     """Compile and plan the tasks of every spec, one at a time; a source's tables are read once.
 
     Args:
@@ -123,6 +119,9 @@ def plan_tasks(
         output: the output folder; records are written into its work folder.
         stage: where the images are, and what is wrong with them.
         in_memory: let records wait for their jobs in memory instead.
+
+    Yields:
+        The jobs of a task, as soon as each is planned, and after them the task.
 
     Raises:
         SpecError, DataError: see :func:`instruct.build.compile.compile_task`.
@@ -155,7 +154,7 @@ def _plan_spec(
     corrected: Corrections,
     output: OutputFolder,
     in_memory: bool,
-) -> Iterator[PlannedTask]:
+) -> Iterator[PlannedJob | PlannedTask]:
     recipe = selection.recipe
     later = [entry.spec for entry in selection.entries[selection.entries.index(entries[-1]) + 1 :]]
     with sources.queries(entries[0].spec, corrected.tables) as queries:
@@ -163,16 +162,9 @@ def _plan_spec(
             template = templates[entry.task.template]
             file = None if in_memory else output.records_file(entry.config)
             facts = task_facts(entry, sources, template, recipe) | {"moved": corrected.moved.get(entry.config, {})}
-            # Under no name here, which would hold a task's records in memory until the next one's are there.
-            yield _plan_task(
-                entry,
-                template,
-                compile_task(entry, queries, template, recipe, stage.folders, file),
-                facts,
-                recipe,
-                stage,
-                output,
-            )
+            compiled = CompiledTask()
+            slices = compile_task(entry, queries, template, recipe, stage.folders, file, compiled)
+            yield from _plan_task(entry, template, compiled, slices, facts, recipe, stage, output)
     shown = {held for spec in later for held in (spec.source, spec.namespace, *spec.reads)}
     for name, folder in stage.folders.items():
         if name not in shown:
@@ -184,17 +176,18 @@ def _plan_task(
     entry: TaskEntry,
     template: CompiledTemplate,
     compiled: CompiledTask,
+    slices: Iterator[Slice],
     facts: dict[str, Any],
     recipe: Recipe,
     stage: ImageStage,
     output: OutputFolder,
-) -> PlannedTask:
+) -> Iterator[PlannedJob | PlannedTask]:
     images = recipe.images
     by_path = images.store == "reference" and images.paths == "absolute"
     roots = {name: str(folder.root) for name, folder in stage.folders.items()} if by_path else {}
-    tables = stage.tables(compiled.namespaces) if images.store == "embed" else {}
     jobs = []
-    for piece in compiled.slices:
+    for piece in slices:
+        tables = stage.tables(piece.namespaces) if images.store == "embed" else {}
         job = Job(
             config=entry.config,
             split=piece.split,
@@ -207,17 +200,19 @@ def _plan_task(
             records_digest=piece.digest,
             template=template.source,
             variants=recipe.variants,
-            image_roots={name: roots[name] for name in sorted(compiled.namespaces) if name in roots},
+            image_roots={name: roots[name] for name in sorted(piece.namespaces) if name in roots},
             dialect=dialect_of(template, recipe),
             spec_digest=facts["spec"],
             seed=recipe.seed,
             store=images.store,
             tables=tables,
-            tables_digest=stage.digest(compiled.namespaces) if tables else "",
+            tables_digest=stage.digest(piece.namespaces) if tables else "",
         )
-        jobs.append(PlannedJob(job, output.find(job.key)))
+        planned = PlannedJob(job, output.find(job.key))
+        jobs.append(replace(planned, job=replace(job, records="")))
+        yield planned
     before = next((task for task in output.manifest.get("tasks", ()) if task["config"] == entry.config), None)
     old_keys = {shard["key"] for split in before["splits"].values() for shard in split["shards"]} if before else set()
     dropped = len(old_keys - {planned.job.key for planned in jobs})
     changed = dropped or any(planned.found is None for planned in jobs)
-    return PlannedTask(entry, facts, compiled, jobs, dropped, changes(before, facts) if changed else [])
+    yield PlannedTask(entry, facts, compiled, jobs, dropped, changes(before, facts) if changed else [])
