@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures import Executor as Pool
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
@@ -163,15 +163,30 @@ def _start() -> None:
 def _submit(
     pool: Pool, function: Callable[_Asked, _Given], *asked: _Asked.args, **named: _Asked.kwargs
 ) -> Future[_Given]:
-    """Hand a call to the pool, which may start a worker for it.
-
-    The worker inherits that SIGINT is blocked: Ctrl-C is for this process alone, which then ends its workers.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    """Hand a call to the pool, which may start a worker for it."""
+    with _uninterrupted():
         return pool.submit(function, *asked, **named)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until a worker is on its way: amid its start it would complain of a parent that has gone.
+
+    The worker inherits that SIGINT is blocked: Ctrl-C is for this process alone, which then ends its workers. Other
+    threads of this process, such as those of libraries, may still take the signal, so that its handler has to wait too.
+    """
+    came: list[int] = []
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    ours = threading.current_thread() is threading.main_thread()  # no other may set handlers, or is interrupted
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if ours else None
+    try:
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _end_with_parent() -> None:

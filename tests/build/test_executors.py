@@ -8,17 +8,21 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from instruct.api import build_dataset, load_recipe
+from instruct.build import execute
 from instruct.build.execute import make_executor
 from instruct.build.job import Job, ShardResult, run
 from instruct.build.output import OutputFolder
@@ -321,3 +325,24 @@ def test_no_ray_cluster_at_the_address(corpora: Corpora, tmp_path: Path) -> None
     pytest.importorskip("ray", reason="Ray is not installed (the [ray] extra)")
     with pytest.raises(UsageError, match="no Ray cluster at nonsense"):
         build_dataset("demo", tmp_path / "out", data_root=corpora.root, executor="ray", address="nonsense")
+
+
+def test_ctrl_c_waits_until_a_worker_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever thread takes the signal: libraries have threads of their own, which do not block it."""
+    on_its_way = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, function: Any, /, *asked: Any, **named: Any) -> Any:
+            sender = threading.Thread(target=lambda: os.kill(os.getpid(), signal.SIGINT))
+            sender.start()
+            sender.join()
+            time.sleep(0.05)
+            on_its_way.append(asked)
+            return super().submit(function, *asked, **named)
+
+    monkeypatch.setattr(execute, "_pool", Pool)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        list(execute.LocalExecutor().run([("a job", Path("a shard"))], Mock(), Mock()))
+    assert on_its_way == [("a job", Path("a shard"))]
+    assert signal.getsignal(signal.SIGINT) is before
