@@ -36,14 +36,18 @@ class _Finder(MetaPathFinder):
         """The module as the other finders find it, with what is to be done once it is imported."""
         if self._denied and fullname == _PANDAS:
             raise ModuleNotFoundError(f"No module named {_PANDAS!r}", name=_PANDAS)
-        then = self._then.pop(fullname, None)
-        spec = find_spec(fullname) if then is not None else None
-        if then is None or spec is None or spec.loader is None:
+        if fullname not in self._then:
+            return None
+        then = self._then.pop(fullname)  # so that the other finders are asked
+        spec = find_spec(fullname)
+        self._then[fullname] = then
+        if spec is None or spec.loader is None:
             return None
         run = spec.loader.exec_module
 
         def run_then(module: ModuleType) -> None:
             run(module)
+            self._then.pop(fullname, None)
             then()
 
         spec.loader.exec_module = run_then  # type: ignore[method-assign]

@@ -57,13 +57,14 @@ class Layout:
         text: wordings as :mod:`instruct.prompts.marks` describes, END after each.
 
     Attributes:
+        wordings: number of wordings.
         pieces: the pieces of each wording.
         is_value: whether a piece is a text that is put in.
         turns: the turns of each wording.
         turn_piece: the piece that a turn begins with.
         turn_role: the mark of its role.
         turn_parts: how many parts it has.
-        parts: the parts of each wording: images, and the texts between them and the ends of the turn, if any.
+        parts: the parts of each wording: images, and the texts between them and the ends of a turn, if any.
         part_piece: the piece that a part begins with.
         is_text: whether a part is a text.
         images: number of images that each wording places.

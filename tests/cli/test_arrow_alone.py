@@ -20,7 +20,12 @@ def test_arrow_makes_arrays_without_pandas():
 
 
 @pytest.mark.parametrize(
-    "first", ["import pyarrow as pa; import pandas as pd", "import pandas as pd; import pyarrow as pa"]
+    "first",
+    [
+        "import pyarrow as pa; import pandas as pd",
+        "import pandas as pd; import pyarrow as pa",
+        "import pyarrow as pa; from importlib.util import find_spec; assert find_spec('pandas'); import pandas as pd",
+    ],
 )
 def test_arrow_knows_pandas_objects_of_whoever_imports_pandas(first):
     made = said(
