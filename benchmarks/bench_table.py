@@ -72,14 +72,17 @@ class Watched:
 
 def watch(command: list[str]) -> Watched:
     """Run a command and watch it and all below it."""
-    own = 0.0
+    own = resident = 0.0
     start = time.perf_counter()
     with (
         tempfile.TemporaryFile() as output,  # a pipe would fill up
         subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL) as process,
     ):
         while not os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            own = max(own, sum(map(own_pages, family(process.pid))))
+            held = [memory(member) for member in family(process.pid)]
+            own = max(own, sum(pages for pages, _ in held))
+            # Not what `wait4` tells: that is no less than what this process held when it started the other.
+            resident = max(resident, *(largest for _, largest in held))
             time.sleep(0.1)
         wall = time.perf_counter() - start
         _, status, usage = os.wait4(process.pid, 0)
@@ -88,7 +91,7 @@ def watch(command: list[str]) -> Watched:
         said = json.loads(output.read())
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: {said['error']}")
-    return Watched(wall, usage.ru_utime + usage.ru_stime, own, usage.ru_maxrss / 1024, said)
+    return Watched(wall, usage.ru_utime + usage.ru_stime, own, resident, said)
 
 
 def build(data: Path, out: Path, workers: int) -> tuple[Watched, int]:
@@ -114,14 +117,17 @@ def family(process: int) -> list[int]:
     return found
 
 
-def own_pages(process: int) -> float:
-    """MiB of memory that is no page of a file."""
+def memory(process: int) -> tuple[float, float]:
+    """MiB of a process that are no pages of files, and its largest resident size so far."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
     except OSError:
-        return 0.0
-    fields = dict(line.split(":", 1) for line in status.splitlines() if line.startswith("Rss"))
-    return sum(int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem") if name in fields) / 1024
+        return 0.0, 0.0
+    fields = dict(line.split(":", 1) for line in status.splitlines() if line.startswith(("Rss", "VmHWM")))
+    own, shared, largest = (
+        int(fields[name].split()[0]) / 1024 if name in fields else 0.0 for name in ("RssAnon", "RssShmem", "VmHWM")
+    )
+    return own + shared, largest
 
 
 def main() -> None:
