@@ -10,7 +10,7 @@ import click
 
 from instruct.cli import options
 from instruct.cli.progress import progress
-from instruct.memory import collect_seldom
+from instruct.memory import collect_seldom, keep_freed
 
 if TYPE_CHECKING:
     from instruct.build.build import BuildResult
@@ -46,9 +46,13 @@ def command(
     Whatever an earlier or interrupted build left is reused; nothing is rendered twice.
     """
     collect_seldom()
-    from instruct.api import build_dataset, load_recipe
+    from instruct.specs.recipe import load_recipe
 
     chosen = load_recipe(recipe, overrides)
+    if len(chosen.sources) == 1 and chosen.choices:  # its tables stay in memory, beside which this is little
+        keep_freed()
+    from instruct.api import build_dataset
+
     if shard is None:
         with progress(quiet=as_json) as listener:
             result = build_dataset(

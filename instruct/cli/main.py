@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import json
-import os
 import sys
 from importlib import import_module
 
@@ -68,10 +67,6 @@ def main() -> None:
     own_process()
     leave_pandas()
     atexit.register(gc.freeze)  # to collect once more what ends with the process would take a tenth of a second
-    if sys.platform == "linux":  # there Arrow's packages have this allocator: builds are faster and need less memory
-        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
-        # What is freed goes back to the system within some seconds, and serves every thread before it does.
-        os.environ.setdefault("JE_ARROW_MALLOC_CONF", "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0")
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
