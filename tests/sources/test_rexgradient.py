@@ -295,6 +295,11 @@ def test_two_studies_with_one_key_are_told_with_both_places(tmp_path):
     )
 
 
+def test_keys_that_only_begin_differently_are_different(tmp_path):
+    keys = [f"p{number}_s1.2.3.4.5.6.7.8.9.10" for number in (1, 2)]
+    assert studies(write(tmp_path, train={key: record() for key in keys}))["study"].to_pylist() == keys
+
+
 def test_the_synthetic_corpus_reads_as_it_was_planted(corpora: Corpora):
     found = rows(corpora.root / "rexgradient")
     for split, facts in corpora.planted["rexgradient"].splits.items():
