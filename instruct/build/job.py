@@ -27,7 +27,7 @@ from instruct.specs.contract import CONTRACT_NAMES, VARIANT_HASH, namespaces
 # Records rendered together, and rows of a record batch in the shard: enough to forget the cost of a call, few enough
 # to need little memory.
 _BATCH_ROWS = 5000
-_WRITE_BYTES = 1 << 20
+_WRITE_BYTES = 1 << 18
 # The same where images are embedded: a batch then holds their bytes.
 _EMBED_ROWS = 100
 _CODE = tuple(
