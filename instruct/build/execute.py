@@ -176,15 +176,16 @@ def _uninterrupted() -> Iterator[None]:
     threads of this process, such as those of libraries, may still take the signal, so that its handler has to wait too.
     """
     came: list[int] = []
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    ours = threading.current_thread() is threading.main_thread()  # no other may set handlers, or is interrupted
+    # No other thread may set handlers, or is interrupted; one that is none of Python's cannot be put back.
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None
     handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if ours else None
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        if handler is not None:
-            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if ours:
+            signal.signal(signal.SIGINT, handler)
         if came:
             signal.raise_signal(signal.SIGINT)
 

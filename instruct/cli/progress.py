@@ -88,17 +88,17 @@ def _bar() -> Iterator[Listener]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=None)
-        planned = 0
+        planned = done = 0
 
         def listen(event: dict[str, Any]) -> None:
-            nonlocal planned
+            nonlocal planned, done
             if event["event"] in _LINES:
                 bar.console.print(_LINES[event["event"]](event), markup=False, highlight=False)
-            if event["event"] == "planned":
-                planned += event["build"]
-                bar.update(task, total=planned, description="rendering")
-            elif event["event"] == "shard":
-                bar.advance(task)
+            if event["event"] in ("planned", "shard"):
+                planned += event.get("build", 0)
+                done += event["event"] == "shard"
+                # Shards are rendered while their task is still being planned.
+                bar.update(task, completed=done, total=max(planned, done), description="rendering")
             elif event["event"] == "publish":
                 bar.update(task, description="publishing")
 
