@@ -18,11 +18,12 @@ from instruct.build.counts import Counts, counts_of
 from instruct.build.execute import Executor, LocalExecutor
 from instruct.build.files import locked, write_json, write_text
 from instruct.build.image_stage import run_stage, stage_facts
-from instruct.build.job import Job, ShardResult, run
+from instruct.build.job import Job, ShardResult
 from instruct.build.output import FORMAT, MANIFEST, OutputFolder
 from instruct.build.pieces import adopt
 from instruct.build.plan import PlannedTask, plan_tasks, removed_tasks, summary
 from instruct.build.publish import Shards, hub_configs, publish_shards
+from instruct.build.run_job import run
 from instruct.build.selection import Selection, select
 from instruct.build.share import LackingShardsError, Share
 from instruct.build.tell import Listener, Tell, telling

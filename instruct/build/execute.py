@@ -130,7 +130,7 @@ class LocalExecutor:
                 # Workers start, which takes a second of imports, while this process reads and plans.
                 with suppress(BrokenProcessPool):  # the first job will tell
                     for _ in range(self.workers if self.workers > 1 else 0):
-                        _submit(pool, _start)
+                        _submit(pool, _start, run)
                 for job in jobs:
                     try:
                         running[_submit(pool, run, *job)] = job
@@ -156,8 +156,8 @@ def _pool(workers: int) -> Pool:
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
 
 
-def _start() -> None:
-    """What a worker is asked first: nothing, but it has imported all it needs then."""
+def _start(run: Run[Any]) -> None:
+    """What a worker is asked first: nothing, but it has imported all that ``run`` needs then."""
 
 
 def _submit(

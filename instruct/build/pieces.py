@@ -18,9 +18,10 @@ from typing import Any
 from instruct.build.execute import Executor
 from instruct.build.files import locked, read_json, write_json, writing
 from instruct.build.image_stage import run_stage
-from instruct.build.job import Job, ShardResult, run
+from instruct.build.job import Job, ShardResult
 from instruct.build.output import OutputFolder
 from instruct.build.plan import PlannedJob, PlannedTask, plan_tasks, summary
+from instruct.build.run_job import run
 from instruct.build.selection import Selection, select
 from instruct.build.share import LackingShardsError, Share
 from instruct.build.tell import Listener, Tell, telling

@@ -24,9 +24,10 @@ from hypothesis import strategies as st
 from instruct.api import build_dataset, load_recipe
 from instruct.build import execute
 from instruct.build.execute import make_executor
-from instruct.build.job import Job, ShardResult, run
+from instruct.build.job import Job, ShardResult
 from instruct.build.output import OutputFolder
 from instruct.build.pieces import build_piece
+from instruct.build.run_job import run
 from instruct.build.share import Share
 from instruct.errors import DataError, UsageError
 from tests.build.helpers import call, contents, shards
