@@ -252,9 +252,10 @@ def main() -> None:
         return
     data = options.data or options.work / f"data-{options.studies}"
     if not data.is_dir():
-        from instruct.synth import write
-
-        write("rexgradient", data / "rexgradient", studies=options.studies, images=False)
+        # A process of its own: none that this one starts is told to take less memory than this one holds then.
+        tool = str(Path(sys.executable).with_name("cxr-instruct"))
+        synth = [tool, "synth", "rexgradient", "--out", str(data), "--studies", str(options.studies), "--no-images"]
+        subprocess.run(synth, check=True, stdout=subprocess.DEVNULL)
     ways = options.only.split(",")
     taken: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     for _ in range(options.runs):
