@@ -96,7 +96,7 @@ class Recipe(StrictModel):
     )
     seed: int = Field(default=0, ge=0, description="Key of every choice that is made by hash.")
     variants: Literal["all"] | Annotated[int, Field(ge=1)] = Field(
-        default=1, description="Template variants per record: a number, or all."
+        default=1, description="Template variants per record: a number, never more than the template has, or all."
     )
     images: Images = Field(default_factory=Images)
     dialect: Literal["thousand", "unit", "json", "pixels", "tags", "paligemma"] = Field(
