@@ -151,9 +151,9 @@ def _polygons(region: Region, tolerance: float = TOLERANCE) -> list[tuple[Point,
 def _coordinates(region: Region) -> Sequence[float]:
     box: Sequence[float] | None = region["box"]
     if box is None:
-        raise ValueError(
-            f"the region {region['label']!r} has no box: the size of its image is not known, is the image on disk?"
-        )
+        unknown = "the size of its image is not known, is the image on disk?"
+        why = unknown if region["size"] is None else "what was drawn has no area within its image"
+        raise ValueError(f"the region {region['label']!r} has no box: {why}")
     return box
 
 

@@ -19,6 +19,11 @@ def lists_of_rows(
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[valid].ravel()), mask=pa.array(~valid))
 
 
+def with_area(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which boxes x1, y1, x2, y2, shape (boxes, 4), hold anything: not a line, a point, or all outside the image."""
+    return np.logical_and(boxes[:, 0] < boxes[:, 2], boxes[:, 1] < boxes[:, 3])
+
+
 def first_rows(codes: Ints) -> Ints:
     """Row at which each code stands first; codes count up from 0 in the order of their first rows."""
     return np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))

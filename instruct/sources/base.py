@@ -107,6 +107,7 @@ class Source:
         image_folders: folders below the root that may hold the images, in order of preference. Image paths in
             the tables are relative to the first of them that exists.
         images_within: folder that an image folder must hold to be taken before those that do not.
+        images_beside: input whose file an image folder must lie beside to be taken before those that do not.
         tables: name to table.
         views: name to view, over the tables.
         read: files and options to the rows of each table in ``tables``.
@@ -127,6 +128,7 @@ class Source:
     options: type[Options] = Options
     marks: tuple[bytes, ...] = ()
     images_within: str = "."
+    images_beside: str = ""
 
     def find(self, root: Path) -> Files:
         """Find the source's files below a root.
@@ -169,11 +171,13 @@ class Source:
 
     def image_folder(self, root: Path) -> Path:
         """The folder that image paths of the tables are relative to."""
+        beside = [path.parent for item in self.inputs if item.name == self.images_beside for path in item.found(root)]
+        folders = sorted((root / folder for folder in self.image_folders), key=lambda path: path.parent not in beside)
         for within in (self.images_within, "."):
-            for folder in self.image_folders:
-                if (root / folder / within).is_dir():
-                    return root / folder
-        return root / self.image_folders[0]
+            for folder in folders:
+                if (folder / within).is_dir():
+                    return folder
+        return folders[0]
 
     def tables_of(self, files: Files, options: Options, keep: Keep | None = None) -> dict[str, pa.Table]:
         """Read the files, and hold the reader to its declared schemas.

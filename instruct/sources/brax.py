@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from instruct.errors import DataError
 from instruct.sources.base import Files, Input, Options, Source, Table, View, column
-from instruct.sources.csv_files import read_csv
+from instruct.sources.csv_files import read_csv, refuse_others
 from instruct.sources.files import origins
 
 LABELS = (
@@ -61,7 +61,7 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
     """Read the spreadsheet into ``images``.
 
     Raises:
-        DataError: the spreadsheet is malformed, or a row lacks its path, patient or study.
+        DataError: the spreadsheet is malformed, a row lacks its path, patient or study, or a label is no such number.
     """
     path = files["spreadsheet"][0]
     texts = dict.fromkeys(("PngPath", "PatientID", "AccessionNumber", "ViewPosition"), _text)
@@ -75,6 +75,7 @@ def read(files: Files, options: Options) -> dict[str, pa.Table]:
         if cells[name].null_count:
             row = pc.index(pc.is_null(cells[name]), True).as_py()
             raise DataError(f"{path}:{row + 2}: no {name}")
+    refuse_others(path, table, LABELS, (1, 0, -1, None))
     views = cells["ViewPosition"]
     ranks = pc.fill_null(pc.index_in(views, value_set=pa.array(VIEWS)), len(VIEWS))
     frontal, lateral = (pc.is_in(views, value_set=pa.array(names)) for names in (_FRONTAL, _LATERAL))

@@ -22,7 +22,8 @@ NEW_CLASSES = (
     "Calcification of the Aorta", "Emphysema", "Fibrosis", "Hernia", "Infiltration", "Mass", "Nodule",
     "Pleural Thickening", "Pneumomediastinum", "Pneumoperitoneum", "Subcutaneous Emphysema", "Tortuous Aorta",
 )  # fmt: skip
-# Columns that say which image a row is about; every column after the last of them is a class.
+# Columns that say which image a row is about. As published they come first, and every column after the last of them is
+# a class; in another order, every column but these.
 _IDS = ("dicom_id", "subject_id", "study_id", "ViewPosition", "ViewCodeSequence_CodeMeaning", "fpath", "path", "split")
 
 _AT_A_TIME = 5_000
@@ -52,6 +53,8 @@ def read(files: Files, options: Options) -> dict[str, Rows]:
     path = files["train"][0]
     names = list(csv_columns(path))
     classes = names[1 + max((place for place, name in enumerate(names) if name in _IDS), default=-1) :]
+    if not set(NEW_CLASSES).issubset(classes):
+        classes = [name for name in names if name not in _IDS]
     columns = {"dicom_id": _text, "subject_id": _text, "study_id": _text}
     found = read_csv(path, columns | dict.fromkeys((*NEW_CLASSES, *classes), pa.float64()))
     dicom = found["dicom_id"].combine_chunks()
@@ -99,7 +102,7 @@ def _studies(path: Path, numbers: pa.Array) -> pa.Array:
 
 
 _VERSIONS = ("", "2.0.0/", "1.1.0/", "1.0.0/")
-_TABLES = ("cxr-lt-2023/train.csv", "cxr-lt-2023/train_labeled.csv", "cxr-lt-2024/train_labeled.csv")
+_TABLES = ("cxr-lt-2023/train_labeled.csv", "cxr-lt-2023/train.csv", "cxr-lt-2024/train_labeled.csv")
 
 SOURCE = Source(
     name="cxr_lt",

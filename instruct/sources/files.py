@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,7 +88,7 @@ def decode_json_lines(path: Path, record: type[_Record]) -> tuple[Sequence[int],
     """
     decoder = msgspec.json.Decoder(record)
     try:
-        content = path.read_bytes()
+        content = path.read_bytes().removeprefix(BOM_UTF8)
         records = decoder.decode_lines(content)
         if len(records) == content.count(b"\n") + (not content.endswith(b"\n") and bool(content)):
             return range(1, len(records) + 1), records
@@ -112,8 +113,9 @@ def _json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise DataError(f"{path}: cannot be read: {error}") from None
     with file:
         for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, line
+            said = line.removeprefix(BOM_UTF8) if number == 1 else line
+            if said.strip():
+                yield number, said
 
 
 def origins(name: str, count: int, first: int = 1) -> pa.Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def _pieces(path: Path, piece: int, outer: _Outer, parse: Callable[[_Part], _Par
         while read := file.readinto(memoryview(data)[held : held + piece]):
             held += read
             if not started:
-                done = held - len(data[1:held].lstrip())
+                done = held - len(data[1:held].removeprefix(BOM_UTF8).lstrip())
                 if data[done:held][:1] != outer.opening.encode():
                     raise DataError(f"{path}:1: not {outer.name}")
                 held = _forget(data, done + 1, held)

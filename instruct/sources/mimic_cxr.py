@@ -247,6 +247,7 @@ SOURCE = Source(
         ),
     ),
     image_folders=tuple(f"{folder}files" for folder in _JPG),
+    images_beside="metadata",  # reports, too, may lie in a folder of that name
     tables={"images": IMAGES, "studies": STUDIES},
     views={"studies_with_prior": STUDIES_WITH_PRIOR},
     read=read,

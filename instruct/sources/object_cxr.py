@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from instruct.errors import DataError
-from instruct.sources.arrays import Ints, lists_of_rows, places, stems
+from instruct.sources.arrays import Ints, lists_of_rows, places, stems, with_area
 from instruct.sources.base import Files, Input, Options, Source, Table, column
 from instruct.sources.csv_files import csv_columns, read_csv
 from instruct.sources.files import origins
@@ -52,7 +52,7 @@ OBJECTS = Table(
             column("number", pa.int32(), "place among the objects of its image, from 1", False),
             column("shape", _text, "rectangle, ellipse or polygon", False),
             column("points", pa.list_(pa.int32()), "x, y, x, y, ... in pixels, as published", False),
-            column("box", pa.list_(pa.float64()), "x1, y1, x2, y2 as shares, clipped to the image; null without size"),
+            column("box", pa.list_(pa.float64()), "x1, y1, x2, y2 as shares of the image; null without size or area"),
             column("size", pa.list_(pa.int32()), "height and width of the image in pixels; null where not known"),
             column("origin", _text, "file and line", False),
         ]
@@ -99,12 +99,13 @@ def _read_split(files: Files, split: str) -> tuple[pa.Table, pa.Table]:
         lines,
     ]
     start = np.cumsum(lengths) - lengths
+    boxes = _boxes(numbers, start, sizes[rows])
     objects = [
         names.take(pa.array(rows)),
         pa.array(places(rows), pa.int32()),
         pa.array(SHAPES, _text).take(pa.array(kinds)),
         pa.ListArray.from_arrays(pa.array(np.append(start, len(numbers)), pa.int32()), pa.array(numbers, pa.int32())),
-        lists_of_rows(_boxes(numbers, start, sizes[rows]), known[rows]),
+        lists_of_rows(boxes, known[rows] & with_area(boxes)),
         lists_of_rows(sizes[rows], known[rows]),
         lines.take(pa.array(rows)),
     ]

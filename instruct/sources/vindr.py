@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from instruct.errors import DataError
 from instruct.regions import Ints
-from instruct.sources.arrays import first_rows, lists_of_rows
+from instruct.sources.arrays import first_rows, lists_of_rows, with_area
 from instruct.sources.base import Files, Input, Table, column
 from instruct.sources.csv_files import csv_columns, read_csv
 from instruct.sources.files import origins
@@ -70,7 +70,7 @@ BOXES = Table(
             column("number", pa.int32(), "place among the merged boxes of its image and class, from 1", False),
             column("boxes", pa.int32(), "boxes merged into it", False),
             column("pixels", _list, "x1, y1, x2, y2 in pixels of the DICOM image, as drawn", False),
-            column("box", _list, "x1, y1, x2, y2 as shares, clipped to the image; null where its size is not known"),
+            column("box", _list, "x1, y1, x2, y2 as shares, clipped to the image; null without size or area"),
             column("size", pa.list_(pa.int32()), "height and width of the image in pixels; null where not known"),
             column("origin", _text, "file and line of the first box", False),
         ]
@@ -202,7 +202,7 @@ def _refuse_two_splits(drawn: pa.Table, parts: Sequence[pa.Table], codes: Ints, 
 
 def _boxes(leaders: pa.Table, merged: Merged, sizes: Sizes, images: Ints) -> pa.Table:
     known = sizes.drawn[images, 0] > 0
-    scale = np.maximum(sizes.drawn[images][:, [1, 0, 1, 0]], 1)
+    boxes = (merged.corners / np.maximum(sizes.drawn[images][:, [1, 0, 1, 0]], 1)).clip(0, 1)
     columns = [
         leaders["image_id"],
         leaders["split"],
@@ -210,7 +210,7 @@ def _boxes(leaders: pa.Table, merged: Merged, sizes: Sizes, images: Ints) -> pa.
         pa.array(merged.number, pa.int32()),
         pa.array(merged.boxes, pa.int32()),
         lists_of_rows(merged.corners),
-        lists_of_rows((merged.corners / scale).clip(0, 1), known),
+        lists_of_rows(boxes, known & with_area(boxes)),
         lists_of_rows(sizes.shown[images], known),
         leaders["origin"],
     ]

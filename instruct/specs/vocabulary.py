@@ -26,28 +26,34 @@ _NO_CHANGE = (
     r"( \w+){0,2} changes?\b"
 )
 
+# How a sentence begins that tells of something new or seen again, behind the number of an item in a list.
+_BEGUN = r"(?i)^((?:\d{1,2}\.\x1f)?)(new|once again|again),? "
+
 
 def _clean_report() -> str:
+    # The number of an item in a list belongs to the item's first sentence: no ". " stands between them while there are
+    # only sentences.
+    bound = r"regexp_replace(text, '(^|\. )\s*(\d{1,2}\.)\s+', '\1\2' || chr(31), 'g')"
     kept = (
-        "list_filter(string_split(text, '. '),"
+        f"list_filter(string_split({bound}, '. '),"
         f" lambda sentence: NOT regexp_matches(lower(sentence), '{'|'.join(_EARLIER)}'))"
     )
     # A sentence that begins with such a word begins with the next one instead.
     begun = (
-        f"list_transform({kept}, lambda sentence: CASE WHEN lower(left(sentence, 3)) IN ('new', 'aga')"
-        " AND regexp_matches(sentence, '(?i)^(new|again),? ')"
-        " THEN upper(regexp_extract(sentence, '^[^ ]+ (.)', 1)) || regexp_replace(sentence, '^[^ ]+ .?', '')"
-        " ELSE sentence END)"
+        f"list_transform({kept}, lambda sentence: CASE WHEN regexp_matches(sentence, '{_BEGUN}')"
+        f" THEN regexp_extract(sentence, '{_BEGUN}', 1) || upper(regexp_extract(sentence, '{_BEGUN}(.)', 3))"
+        f" || regexp_replace(sentence, '{_BEGUN}.?', '') ELSE sentence END)"
     )
     clean = f"array_to_string({begun}, '. ')"
     for pattern, instead in (
-        (r"(?i)\s?\bagain\b", ""),
+        (r"(?i)\s?\b(once )?again\b", ""),
         (r"(?i)\bnew\.", "present."),
         (r"(?i)\b(a) new ([aeio])", r"\1n \2"),
         (r"(?i)\bnew ", ""),
     ):
         clean = f"regexp_replace({clean}, '{pattern}', '{instead}', 'g')"
-    return f"trim({clean})"
+    # What has no letter left, such as a blank of de-identification, says nothing.
+    return rf"regexp_extract(trim(replace({clean}, chr(31), ' ')), '(?s)^.*\p{{L}}.*$')"
 
 
 @dataclass(frozen=True)
@@ -93,8 +99,9 @@ def macros(seed: int = 0, mentions_change: str = "substring") -> list[Macro]:
             "clean_report(text)",
             "A report section without what one study cannot show: sentences that tell of an earlier study go, 'again' "
             "goes, 'new' becomes 'present' at a sentence's end and goes elsewhere. The published rule also cuts "
-            "'against' to 'st' and keeps 'New' and 'Again' where a sentence begins with them; this one looks for whole "
-            "words, large or small.",
+            "'against' to 'st', keeps 'New' and 'Again' where a sentence begins with them, and leaves the number of a "
+            "sentence in a list ('1. Unchanged.' becomes '1'); this one looks for whole words, large or small, and "
+            "takes a sentence with its number. Empty where no letter is left.",
             _clean_report(),
         ),
         Macro(

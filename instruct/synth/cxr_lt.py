@@ -32,7 +32,12 @@ NEW_CLASSES = (
     "Pleural Thickening", "Pneumomediastinum", "Pneumoperitoneum", "Subcutaneous Emphysema", "Tortuous Aorta",
 )  # fmt: skip
 CLASSES_2023 = tuple(sorted((*SHARED_CLASSES, *NEW_CLASSES, "No Finding")))
-CLASSES_2024 = tuple(sorted((*SHARED_CLASSES, *NEW_CLASSES, "Normal", "Granuloma", "Kyphosis", "Rib Fracture")))
+_CLASSES_ADDED_2024 = (
+    "Adenopathy", "Azygos Lobe", "Clavicle Fracture", "Fissure", "Granuloma", "Hydropneumothorax", "Infarction",
+    "Kyphosis", "Lobar Atelectasis", "Pulmonary Embolism", "Pulmonary Hypertension", "Rib Fracture",
+    "Round(ed) Atelectasis", "Tuberculosis",
+)  # fmt: skip
+CLASSES_2024 = tuple(sorted((*SHARED_CLASSES, *NEW_CLASSES, "Normal", *_CLASSES_ADDED_2024)))
 _IDS_2023 = ("dicom_id", "subject_id", "study_id", "ViewPosition", "ViewCodeSequence_CodeMeaning")
 _WITH_NEW = 0.4
 

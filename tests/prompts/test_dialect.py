@@ -260,3 +260,5 @@ def test_a_region_without_box_says_why(dialect):
     for form in ("boxes", "points", "polygons"):
         with pytest.raises(ValueError, match=r"'nodule' has no box: the size of its image is not known"):
             region_filters(dialect)[form](region(None, "nodule", size=None))
+        with pytest.raises(ValueError, match=r"'nodule' has no box: what was drawn has no area within its image"):
+            region_filters(dialect)[form](region(None, "nodule", size=(40, 60)))

@@ -70,6 +70,9 @@ def test_faults(tmp_path):
     rewrite(tmp_path, [rows[0], {**rows[1], "Edema": "yes"}, *rows[2:]], brax.COLUMNS)
     with pytest.raises(DataError, match=r"master_spreadsheet_update.csv:3: .*'yes'"):
         read(tmp_path)
+    rewrite(tmp_path, [rows[0], {**rows[1], "Edema": "2.0"}, *rows[2:]], brax.COLUMNS)
+    with pytest.raises(DataError, match=r"master_spreadsheet_update.csv:3: Edema is 2; expected 1, 0, -1 or blank"):
+        read(tmp_path)
     rewrite(tmp_path, [rows[0], {**rows[1], "PatientID": ""}, *rows[2:]], brax.COLUMNS)
     with pytest.raises(DataError, match=r"master_spreadsheet_update.csv:3: no PatientID"):
         read(tmp_path)

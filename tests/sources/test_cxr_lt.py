@@ -61,6 +61,27 @@ def test_columns_before_the_last_id_are_no_classes(root):
     assert read(root).equals(wanted)
 
 
+def test_classes_may_stand_before_the_ids(root):
+    wanted = read(root)
+    path = root / "cxr-lt-2023" / "train.csv"
+    rows = read_rows(path)
+    for last in (["subject_id", "study_id", "ViewPosition", "ViewCodeSequence_CodeMeaning"], ["Mass"]):
+        write_rows(path, [{key: row[key] for key in sorted(row, key=last.__contains__)} for row in rows])
+        moved = read(root)
+        assert moved.drop(["classes", "labels"]).equals(wanted.drop(["classes", "labels"]))
+        for name in ("classes", "labels"):
+            assert [set(row) for row in moved[name].to_pylist()] == [set(row) for row in wanted[name].to_pylist()]
+
+
+def test_the_labelled_table_goes_before_one_without_labels(root):
+    wanted = read(root)
+    folder = root / "cxr-lt-2023"
+    rows = read_rows(folder / "train.csv")
+    (folder / "train.csv").rename(folder / "train_labeled.csv")
+    write_rows(folder / "train.csv", [{"dicom_id": row["dicom_id"]} for row in rows])
+    assert read(root).drop(["origin"]).equals(wanted.drop(["origin"]))
+
+
 def test_version_folder_and_gzip(root, tmp_path):
     wanted = read(root)
     rows = read_rows(root / "cxr-lt-2023" / "train.csv")
@@ -72,7 +93,9 @@ def test_version_folder_and_gzip(root, tmp_path):
 def test_somebody_elses_train_csv_is_not_taken_for_it(tmp_path):
     (tmp_path / "train.csv").write_text("Path,Sex\n")
     assert not SOURCE.present(tmp_path)
-    with pytest.raises(DataError, match=r"train not found; expected cxr-lt-2023/train\.csv.*physionet"):
+    with pytest.raises(
+        DataError, match=r"train not found; expected cxr-lt-2023/train_labeled\.csv.*cxr-lt-2023/train\.csv.*physionet"
+    ):
         SOURCE.find(tmp_path)
 
 

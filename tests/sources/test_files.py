@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instruct.sources.files import origins, read_json, read_json_lines
+from instruct.sources.files import decode_json_lines, origins, read_json, read_json_lines
 
 
 def test_a_file_that_is_not_there(tmp_path, told):
@@ -33,6 +33,14 @@ def test_a_json_file_that_is_none(file, told, content, message):
 def test_json_reads_a_bare_nan_as_nothing(file):
     assert read_json(file('{"a": NaN, "b": [NaN, "NaN", 1e3]}', "x.json")) == {"a": None, "b": [None, "NaN", 1000.0]}
     assert read_json(file('"\\ud83d\\ude00"', "x.json")) == "😀"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(file):
+    assert read_json(file('\ufeff{"a": 1}', "x.json")) == {"a": 1}
+    lines = file('\ufeff{"a": 1}\n{"a": 2}', "x.jsonl")
+    assert list(read_json_lines(lines)) == [(1, {"a": 1}), (2, {"a": 2})]
+    numbers, records = decode_json_lines(lines, dict[str, int])
+    assert (list(numbers), records) == ([1, 2], [{"a": 1}, {"a": 2}])
 
 
 def test_json_lines_keep_their_numbers(file, told):

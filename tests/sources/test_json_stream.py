@@ -229,5 +229,7 @@ def test_a_file_is_given_in_parts(tmp_path):
     path = tmp_path / "x.json"
     path.write_text(json.dumps(GOOD))
     assert sum(len(part) for part in iter_members(path, MARK, Record, 100)) == len(GOOD)
+    path.write_text("\ufeff" + json.dumps(GOOD))
+    assert sum(len(part) for part in iter_members(path, MARK, Record)) == len(GOOD)
     path.write_text("{}")
     assert list(iter_members(path, MARK, Record)) == []

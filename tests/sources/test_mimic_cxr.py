@@ -118,8 +118,17 @@ def test_other_layouts_read_the_same(root, tmp_path):
     found = read(tmp_path / "all")
     for name in ("images", "studies"):
         assert found[name].drop(["origin"]) == wanted[name].drop(["origin"])
-    assert SOURCE.image_folder(tmp_path / "all").relative_to(tmp_path / "all").as_posix() == "files"
-    (jpg / "files").mkdir()
+
+
+def test_images_lie_beside_the_metadata(root, tmp_path):
+    assert SOURCE.image_folder(root) == root / "files"
+    jpg = tmp_path / "all" / "mimic-cxr-jpg" / "2.1.0"
+    assert SOURCE.image_folder(tmp_path / "all") == tmp_path / "all" / "files"
+    jpg.mkdir(parents=True)
+    write_rows(jpg / METADATA, read_rows(root / METADATA))
+    assert SOURCE.image_folder(tmp_path / "all") == jpg / "files"
+    (tmp_path / "all" / "files" / "p10").mkdir(parents=True)
+    (jpg / "files").mkdir()  # as it is where the reports were unpacked into the data folder
     assert SOURCE.image_folder(tmp_path / "all") == jpg / "files"
 
 

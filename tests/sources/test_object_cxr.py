@@ -101,6 +101,12 @@ def test_no_file_no_box(tmp_path):
     assert tables["images"]["width"].to_pylist() == [None, None, None]
 
 
+def test_no_area_no_box(tmp_path):
+    tables = read(write(tmp_path, "0 5 6 9 9;0 5000 5000 6000 6000;2 33 37 33 37;1 -8 2 0 9", "", size=(200, 100)))
+    boxes = tables["objects"]["box"].to_pylist()
+    assert boxes == [[5 / 200, 6 / 100, 9 / 200, 9 / 100], None, None, None]
+
+
 @pytest.mark.parametrize(
     ("cell", "message"),
     [

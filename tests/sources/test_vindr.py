@@ -173,6 +173,13 @@ def test_converted_images_of_full_size(tmp_path, name):
     assert box["box"] == pytest.approx([0.25, 0.25, 30.5 / 60, 0.5]) and box["size"] == [40, 60]
 
 
+def test_no_area_no_box(tmp_path):
+    root = lay_out(tmp_path, "a,R1,Edema,15,10,15,20", "a,R1,ILD,-9,10,0,20", "a,R1,Other lesion,-9,10,1,20")
+    picture(root / "train" / "a.png")
+    boxes = read("vindr_cxr", root)["boxes"]["box"].to_pylist()
+    assert boxes[:2] == [None, None] and boxes[2] == pytest.approx([0, 0.25, 1 / 60, 0.5])
+
+
 def test_the_dicom_file_is_preferred(tmp_path):
     vindr_cxr.write(tmp_path, studies=20)
     before = read("vindr_cxr", tmp_path)
