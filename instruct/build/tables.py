@@ -14,6 +14,7 @@ import pyarrow as pa
 from instruct.build.batches import appending
 from instruct.build.selection import Selection, reader_options
 from instruct.digest import digest_file
+from instruct.errors import DataError
 from instruct.memory import give_back
 from instruct.sources import Files, Options, Rows, get_source
 from instruct.specs.records import RecordQueries
@@ -64,6 +65,8 @@ class SourceTables:
                     tables = source.tables_of(files, self.options(name), partial(self._keep, name))
                 except BaseException as error:
                     stop.set()
+                    if isinstance(error, OSError):
+                        raise DataError(f"{error.filename or files.root}: cannot be read: {error.strerror}") from error
                     error.add_note(f"in the reader of source {name}")
                     raise
                 inputs = digests.result()

@@ -14,7 +14,7 @@ from instruct.build.output import MANIFEST, REPORTS, OutputFolder
 from instruct.build.publish import descriptions
 from instruct.build.schema import shard_schema
 from instruct.digest import digest_file
-from instruct.errors import UsageError
+from instruct.errors import DataError, UsageError
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -22,12 +22,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
     Raises:
         UsageError: the folder holds none.
+        DataError: it is damaged.
     """
     output = OutputFolder(folder)
     if output.manifest:
         return output.manifest
     if (folder / MANIFEST).is_file():
-        raise UsageError(f"{folder / MANIFEST}: is damaged; run the same build command again")
+        raise DataError(f"{folder / MANIFEST}: is damaged; run the same build command again")
     if output.work.is_dir():
         raise UsageError(f"{folder}: the build is not finished (no {MANIFEST}); run the same build command again")
     raise UsageError(f"{folder}: is no build of cxr-instruct (no {MANIFEST})")

@@ -27,6 +27,8 @@ def command(folder: Path, compare: str | None, form: str | None, as_json: bool) 
     from instruct.build.verify import read_manifest
     from instruct.reports import count_table
 
+    if form is not None and (compare is not None or as_json):
+        raise click.UsageError("--format is that of the count table; it goes with neither --compare nor --json")
     manifest = read_manifest(folder)
     counts = count_shards(folder, manifest["tasks"])
     if compare is not None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import atexit
 import gc
 import json
+import signal
 import sys
 from importlib import import_module
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -67,24 +70,51 @@ def main() -> None:
     own_process()
     leave_pandas()
     atexit.register(gc.freeze)  # to collect once more what ends with the process would take a tenth of a second
+    interrupted = _watch_for_interrupts()
     try:
         code = cli.main(standalone_mode=False)
-    except click.ClickException as error:
+    except Exception as error:
+        code = 130 if interrupted else _code_of(error)
+    except KeyboardInterrupt:
+        code = 130
+    if code == 130:
+        click.echo("interrupted; what is finished is kept", err=True)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _watch_for_interrupts() -> list[int]:
+    """A list that is not empty any more once Ctrl-C was pressed.
+
+    A library that is interrupted may raise an error of its own instead of KeyboardInterrupt, as DuckDB does.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
+        signal.signal(signal.SIGINT, interrupt)
+    return came
+
+
+def _code_of(error: Exception) -> int:
+    """Tell an error; its exit code. What is a defect of this package is raised again."""
+    if isinstance(error, click.Abort):
+        return 130
+    if isinstance(error, BrokenPipeError):
+        sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
+        return 1
+    if isinstance(error, click.ClickException):
         _tell_programs(error.format_message(), error.exit_code)
         error.show()
-        code = error.exit_code
-    except UserError as error:
+        return error.exit_code
+    if isinstance(error, UserError):
         _tell_programs(str(error), error.exit_code)
         for line in str(error).splitlines():
             click.echo(f"error: {line}", err=True)
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; what is finished is kept", err=True)
-        code = 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+        return error.exit_code
+    raise error
 
 
 def _tell_programs(error: str, code: int) -> None:

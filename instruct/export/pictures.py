@@ -24,6 +24,7 @@ class Left(StrEnum):
     """Why an example is not exported; the value is what is written."""
 
     MISSING_IMAGE = "missing_image"
+    UNREADABLE_IMAGE = "unreadable_image"
     DICOM_IMAGE = "dicom_image"
     DEEP_IMAGE = "sixteen_bit_image"
     EMPTY_IMAGE = "empty_image"
@@ -32,6 +33,7 @@ class Left(StrEnum):
 
 EXPLANATIONS = {
     Left.MISSING_IMAGE: "an image is not on disk",
+    Left.UNREADABLE_IMAGE: "an image file may not be read",
     Left.DICOM_IMAGE: "an image is a DICOM file, which trainers do not open; build with images.store=pack",
     Left.DEEP_IMAGE: "an image is a 16-bit PNG, which trainers turn white; build with images.store=pack",
     Left.EMPTY_IMAGE: "an image file is empty",
@@ -48,8 +50,10 @@ def fault_of(path: str) -> Left | None:
     try:
         with Path(path).open("rb") as file:
             head = file.read(_HEAD)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return Left.MISSING_IMAGE
+    except OSError:
+        return Left.UNREADABLE_IMAGE
     if not head:
         return Left.EMPTY_IMAGE
     if is_dicom(head):

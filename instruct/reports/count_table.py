@@ -194,13 +194,16 @@ class Difference:
 def compare(counts: Counts, table: Mapping[str, Sequence[int]]) -> list[Difference]:
     """Cells of ours that differ from another table's, row by row; rows that the other lacks are left out.
 
+    The Total is compared where every row of the other table that counts something does so in ours, too.
+
     Args:
         counts: our numbers.
         table: row name to nine numbers, as :func:`read_csv` and :func:`published` give.
     """
     known = _defects_of(table)
     differences = []
-    for name, row in [*counts.rows.items(), (TOTAL, counts.total)]:
+    total = [] if _lacking(counts, table) else [(TOTAL, counts.total)]
+    for name, row in [*counts.rows.items(), *total]:
         if name not in table:
             continue
         for (kind, split), ours, theirs in zip(COLUMNS, cells(row), table[name], strict=True):
@@ -208,6 +211,12 @@ def compare(counts: Counts, table: Mapping[str, Sequence[int]]) -> list[Differen
                 explanation = known.get((name, column_key(kind, split)), "")
                 differences.append(Difference(name, column_title(kind, split), ours, theirs, explanation))
     return differences
+
+
+def _lacking(counts: Counts, table: Mapping[str, Sequence[int]]) -> list[str]:
+    """Rows of another table that count something there and nothing in ours."""
+    ours = {name for name, row in counts.rows.items() if any(cells(row))}
+    return [name for name, numbers in table.items() if name != TOTAL and any(numbers) and name not in ours]
 
 
 def _defects_of(table: Mapping[str, Sequence[int]]) -> dict[tuple[str, str], str]:
@@ -225,6 +234,8 @@ def comparison_markdown(counts: Counts, table: Mapping[str, Sequence[int]], diff
     rows_compared = sum(name in table for name in counts.rows)
     same = rows_compared * len(COLUMNS) - sum(item.row != TOTAL for item in differences)
     lines = [f"{rows_compared} rows compared: {same:,} cells equal, {rows_compared * len(COLUMNS) - same:,} differ."]
+    if TOTAL in table and (lacking := _lacking(counts, table)):
+        lines[0] += f" The Total is not: {len(lacking)} rows of the other table count nothing here."
     if differences:
         rows = [
             [

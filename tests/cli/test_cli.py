@@ -53,7 +53,7 @@ def test_help_lists_the_commands_and_exit_codes() -> None:
 def test_every_command_has_help(command: str) -> None:
     text = call(command, "--help").out
     assert text.startswith(f"Usage: cxr-instruct {command}") or f" {command} " in text.splitlines()[0]
-    description = text.splitlines()[2].strip()
+    description = text.split("\n\n")[1].strip().splitlines()[0]
     assert description.endswith((".", ",", ";", ":")) or len(description) > 40
     assert not re.search(r"\n  --[a-z-]+ *[A-Z]*\n", text.replace("--help", "")), "an option without help"
 
@@ -248,6 +248,25 @@ def test_ctrl_c(corpora: Corpora, tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
+def test_ctrl_c_amid_a_query_is_no_fault_of_the_query(tmp_path: Path) -> None:
+    """DuckDB turns the interruption into an error of its own, wherever in a query it comes."""
+    (tmp_path / "slow.py").write_text(
+        "import os, signal, threading, duckdb, instruct.cli.main as main\n"
+        "from instruct.cli.lint import command\n"
+        "def slow(**_):\n"
+        "    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "    query = 'SELECT sum(md5_number(a.range::VARCHAR || b.range) % 7) FROM range(99999) a, range(99999) b'\n"
+        "    duckdb.connect().execute(query)\n"
+        "command.callback = slow\n"
+        "main.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, tmp_path / "slow.py", "lint"], capture_output=True, text=True, check=False, timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "interrupted; what is finished is kept\n")
+
+
 # --- the other commands ------------------------------------------------------------------------------------------
 
 
@@ -293,6 +312,8 @@ def test_counts_in_every_form(built: Path, tmp_path: Path) -> None:
     file = tmp_path / "other.csv"
     file.write_text(table, "utf-8")
     assert call("counts", built, "--compare", file).out.startswith("3 rows compared: 27 cells equal, 0 differ.")
+    for others in (("--compare", file), ("--json",)):
+        assert "it goes with neither" in call("counts", built, "--format", "csv", *others, check=2).err
     assert "no such file (or write 'published')" in call("counts", built, "--compare", tmp_path / "no.csv", check=2).err
     file.write_text("task,dataset\nA,B\n", "utf-8")
     assert "other.csv:1: a count table has the columns" in call("counts", built, "--compare", file, check=4).err
@@ -410,7 +431,7 @@ def test_a_damaged_manifest_is_told_from_none(built: Path, tmp_path: Path) -> No
     shutil.copytree(built, tmp_path / "out")
     manifest = tmp_path / "out" / "manifest.json"
     manifest.write_bytes(manifest.read_bytes()[:-10])
-    assert f"{manifest}: is damaged; run the same build command again" in call("counts", tmp_path / "out", check=2).err
+    assert f"{manifest}: is damaged; run the same build command again" in call("counts", tmp_path / "out", check=4).err
 
 
 def test_images_that_nothing_opens_by_path_are_told(tmp_path: Path) -> None:

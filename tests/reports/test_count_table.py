@@ -246,11 +246,21 @@ def test_rows_that_the_other_table_lacks_are_left_out():
     assert compare(ours(studies_test=1), {"[Other] [Row]": [1] * 9}) == []
 
 
+def test_the_total_is_compared_where_all_rows_are_there():
+    table = {name: list(numbers) for name, numbers in published().items()}
+    table["[Findings Generation] [OpenI]"][2] += 1
+    assert {item.row for item in compare(as_counts(table), published())} == {"[Findings Generation] [OpenI]"}
+    table[TOTAL][2] += 1
+    assert {item.row for item in compare(as_counts(table), published())} == {"[Findings Generation] [OpenI]", TOTAL}
+    table["[Impression Generation] [OpenI]"] = [0] * 9
+    assert TOTAL not in {item.row for item in compare(as_counts(table), published())}
+
+
 def test_a_comparison_reads_as_a_table():
     counts = ours(studies_test=3419, test=3418)
     lines = comparison_markdown(counts, published(), compare(counts, published())).split("\n")
     assert lines == [
-        "3 rows compared: 25 cells equal, 2 differ.",
+        "3 rows compared: 25 cells equal, 2 differ. The Total is not: 48 rows of the other table count nothing here.",
         "",
         "| row                              | column         | ours   | published   | difference   | note         |",
         "|:---------------------------------|:---------------|:-------|:------------|:-------------|:-------------|",
