@@ -126,17 +126,20 @@ def plan_tasks(
     Raises:
         SpecError, DataError: see :func:`instruct.build.compile.compile_task`.
     """
-    templates = {}
-    for entry in selection.entries:
-        if entry.task.template not in templates:
-            found = compile_template(find_template(entry.task.template, selection.template_folders))
-            templates[entry.task.template] = compile_template(found.source, dialect_of(found, selection.recipe))
+    templates: dict[str, CompiledTemplate] = {}
+    problems = []
+    for name, entry in {entry.task.template: entry for entry in reversed(selection.entries)}.items():
+        try:
+            found = compile_template(find_template(name, selection.template_folders))
+            templates[name] = compile_template(found.source, dialect_of(found, selection.recipe))
+        except SpecError as error:
+            problems += [f"{problem} (wanted at {entry.place('template')})" for problem in error.problems]
     present = [entry for entry in selection.entries if entry.config not in selection.absent]
-    used = dict.fromkeys(entry.task.template for entry in present)
-    problems = [problem for name in used for problem in lint_template(templates[name])]
+    for name in dict.fromkeys(entry.task.template for entry in present if entry.task.template in templates):
+        problems += lint_template(templates[name])
     with bare_queries(present) as empty:
         for entry in present:
-            problems += lint_task(entry, empty, templates[entry.task.template])
+            problems += lint_task(entry, empty, templates.get(entry.task.template))
     if problems:
         raise SpecError(problems)
     sources = SourceTables(selection, output.scratch)

@@ -10,7 +10,7 @@ from instruct.digest import digest_json
 from instruct.reasons import EXPLANATIONS, Reason
 from instruct.reports.count_table import COLUMNS, column_key, column_title, defects, published
 from instruct.reports.markdown import Markdown, Table, bullets, code, escape, visible
-from instruct.specs.task_spec import SPLITS
+from instruct.specs.task_spec import SPLITS, load_task_specs
 
 _COLUMNS = Table(
     "Columns",
@@ -173,11 +173,14 @@ def _reproduce(manifest: Mapping[str, Any]) -> Markdown:
         sorted({file: digest for task in built for file, digest in task["facts"]["template_files"].items()}.items())
     )
     shards = sum(len(split["shards"]) for task in built for split in task["splits"].values())
+    shipped = {entry.config for entry in load_task_specs()}
+    own = [escape(task["name"]) for task in built if task["config"] not in shipped]
+    specs = f" --specs SPECS`, with the folder of the specs and templates of {', '.join(own)}" if own else "`"
     recipe = code(json.dumps(manifest["recipe"], indent=1, sort_keys=True, ensure_ascii=False), "json")
     steps = [
         f"cxr-instruct {escape(manifest['version'])} with this recipe as a file (YAML reads JSON):\n\n{recipe}",
         "and the same input files and templates give the same bytes: `cxr-instruct build recipe.yaml --data-root DATA"
-        f" --out OUT`. `manifest.json` has the SHA-256 of each of the {shards:,} shards; `cxr-instruct verify OUT`"
+        f" --out OUT{specs}. `manifest.json` has the SHA-256 of each of the {shards:,} shards; `cxr-instruct verify OUT`"
         " checks them.",
     ]
     for title, digests in (("Input files", inputs), ("Templates", templates)):

@@ -163,7 +163,10 @@ def load_task_specs(folders: Iterable[Path] = ()) -> list[TaskEntry]:
     for folder in (shipped("task_specs"), *folders):
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder of task specs")
-        for path in sorted(folder.glob("*.yaml")):
+        files = sorted(folder.glob("*.yaml"))
+        if not files:
+            raise UsageError(f"{folder}: there is no task spec (*.yaml) in it")
+        for path in files:
             try:
                 entries += load_task_spec(path)
             except SpecError as error:

@@ -239,7 +239,11 @@ def test_a_template_with_a_name_that_no_column_has(corpora: Corpora, specs: Path
 
 def test_a_template_that_is_not_there(corpora: Corpora, specs: Path) -> None:
     (specs / "templates" / "mine.jinja").unlink()
-    assert "there is no template 'mine.jinja' in" in build_mine(corpora, specs, 3).err
+    spec = specs / "mine.yaml"
+    spec.write_text(spec.read_text("utf-8").replace("SELECT ", "SELECT nowhere, "), "utf-8")
+    err = build_mine(corpora, specs, 3).err
+    assert "there is no template 'mine.jinja' in" in err and f"(wanted at {spec}:7:5)" in err
+    assert 'Referenced column "nowhere" not found' in err  # all faults at once
 
 
 def test_a_template_that_does_not_parse(corpora: Corpora, specs: Path) -> None:

@@ -122,6 +122,9 @@ def test_faults_of_several_files_are_told_together(spec, tmp_path):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UsageError, match=r"none: there is no task spec \(\*\.yaml\) in it"):
+        load_task_specs([tmp_path / "none"])
     with pytest.raises(UsageError, match=r"nowhere: no such folder of task specs"):
         load_task_specs([tmp_path / "nowhere"])
 
