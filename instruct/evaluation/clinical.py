@@ -8,7 +8,9 @@ from typing import Any
 from instruct.evaluation.metric import Column, Metric, Statistic, mean_metric
 from instruct.evaluation.models.scoring import bertscore_by, chexbert_labels, radgraph_by, ratescores, sembscore
 from instruct.evaluation.radgraph import Annotation, radgraph_f1, set_f1
-from instruct.evaluation.tasks.labels import macro_f1, micro_f1
+from instruct.evaluation.tasks.labels import macro_f1, macro_f1_of_resample, micro_f1
+
+Average = Callable[..., float]
 
 CHEXBERT_LABELS = (
     "Enlarged Cardiomediastinum",
@@ -30,6 +32,7 @@ _TOP_FIVE = [
     CHEXBERT_LABELS.index(name)
     for name in ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
 ]
+_ALL = slice(None)
 _BASELINE = 0.8473319
 
 
@@ -93,11 +96,9 @@ RATESCORE = mean_metric(
 )
 
 
-def _f1chexbert(name: str, label: str, average: Any, rows: list[int] | None) -> Statistic:
-    def combine(prediction: Any, reference: Any) -> float:
-        if rows is not None:
-            prediction, reference = prediction[:, rows], reference[:, rows]
-        return float(average(prediction, reference))
+def _f1chexbert(name: str, label: str, average: Average, rows: Any, resampled: Average | None = None) -> Statistic:
+    def of_rows(combine: Average) -> Average:
+        return lambda *columns: combine(*(column[:, rows] for column in columns))
 
     return Statistic(
         f"f1chexbert_{name}",
@@ -105,7 +106,8 @@ def _f1chexbert(name: str, label: str, average: Any, rows: list[int] | None) -> 
         f"f1chexbert-{name}[positive or uncertain = 1, zero division 0]",
         "higher",
         ("chexbert_prediction", "chexbert_reference"),
-        combine,
+        of_rows(average),
+        resampled=None if resampled is None else of_rows(resampled),
     )
 
 
@@ -116,10 +118,10 @@ F1CHEXBERT = Metric(
         Column("chexbert_reference", width=len(CHEXBERT_LABELS)),
     ),
     statistics=(
-        _f1chexbert("14_micro", "14 micro", micro_f1, None),
-        _f1chexbert("14_macro", "14 macro", macro_f1, None),
+        _f1chexbert("14_micro", "14 micro", micro_f1, _ALL),
+        _f1chexbert("14_macro", "14 macro", macro_f1, _ALL, macro_f1_of_resample),
         _f1chexbert("5_micro", "5 micro", micro_f1, _TOP_FIVE),
-        _f1chexbert("5_macro", "5 macro", macro_f1, _TOP_FIVE),
+        _f1chexbert("5_macro", "5 macro", macro_f1, _TOP_FIVE, macro_f1_of_resample),
     ),
     score=chexbert_labels,
 )

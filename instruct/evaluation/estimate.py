@@ -58,7 +58,9 @@ def estimate(
         value = statistic.combine(*columns)
         if not np.isfinite(value):
             return replace(result, reason="undefined for these answers")
-        interval = bootstrap_interval(columns, statistic.combine, name=key, seed=seed, resamples=resamples)
+        resampled = statistic.resampled
+        drawn = statistic.combine if resampled is None else lambda *rows: resampled(*rows, *columns)
+        interval = bootstrap_interval(columns, drawn, name=key, seed=seed, resamples=resamples)
         return replace(
             result, value=value, ci95=interval, ci_method=f"percentile bootstrap of studies ({resamples}, seed {seed})"
         )

@@ -64,6 +64,7 @@ class Statistic:
         columns: names of the columns it is made of.
         combine: aggregate of the columns' rows; None for the arithmetic mean of the only column.
         reciprocal: the number is 1/mean of the only column.
+        resampled: ``combine`` of a bootstrap resample, where that is not the same: of its columns and of all data's.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Statistic:
     columns: tuple[str, ...]
     combine: Callable[..., float] | None = None
     reciprocal: bool = False
+    resampled: Callable[..., float] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,9 +33,36 @@ def macro_f1(prediction: NDArray[Any], reference: NDArray[Any]) -> float:
         prediction: 0/1, shape (studies, labels).
         reference: 0/1, same shape.
     """
+    return float(_label_f1(prediction, reference)[0].mean())
+
+
+def macro_f1_of_resample(
+    prediction: NDArray[Any],
+    reference: NDArray[Any],
+    all_predictions: NDArray[Any],
+    all_references: NDArray[Any],
+) -> float:
+    """:func:`macro_f1` of a resample, in which rare labels are often not drawn; NaN where none is.
+
+    A label that all the data have and the resample has not says nothing about the model, so the mean is over the labels
+    of the resample. Labels that the data do not have either count 0, as they do in the value.
+
+    Args:
+        prediction: 0/1, shape (drawn studies, labels).
+        reference: 0/1, same shape.
+        all_predictions: those of all studies.
+        all_references: same shape as these.
+    """
+    scores, occurs = _label_f1(prediction, reference)
+    share = float((all_predictions.any(axis=0) | all_references.any(axis=0)).mean())
+    return share * float(scores[occurs].mean()) if occurs.any() else math.nan
+
+
+def _label_f1(prediction: NDArray[Any], reference: NDArray[Any]) -> tuple[Values, NDArray[np.bool_]]:
+    """F1 of each label, 0 for one that does not occur, and which do."""
     hits = (prediction * reference).sum(axis=0, dtype=np.float64)
     total = prediction.sum(axis=0, dtype=np.float64) + reference.sum(axis=0, dtype=np.float64)
-    return float(np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0).mean())
+    return np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0), total > 0
 
 
 def indicator(sets: Sequence[frozenset[str] | None], labels: Sequence[str]) -> Values:
@@ -91,6 +119,7 @@ LABELS = Metric(
             "higher",
             ("label_prediction", "label_reference"),
             macro_f1,
+            resampled=macro_f1_of_resample,
         ),
         Statistic(
             "label_micro_f1",

@@ -48,3 +48,28 @@ def test_unread_sets_cost_recall_and_are_counted():
     assert report.result("label_micro_f1").value == pytest.approx(2 * 2 / (3 + 3))
     assert report.parts[0].counts == {"unparsed_answers": 1, "closed_set_labels": 3}
     assert report.table().column_names[-2:] == ["label_exact", "label_f1"]
+
+
+def test_labels_that_a_resample_did_not_draw_do_not_lower_the_interval():
+    """Perfect answers with rare labels: whatever is drawn is perfect; a label that nobody has counts 0 in all."""
+    names = [f"label {place}" for place in range(14)]
+    truth = [[name for place, name in enumerate(names) if study % (3 * place + 2) == 0] for study in range(60)]
+    extras = [{"options": names, "target": labels, "answer": labels} for labels in truth]
+    pairs = make_pairs([str(study) for study in range(60)], [""] * 60, [None] * 60, extras)
+    assert evaluate(pairs, metrics="labels").result("label_macro_f1").ci95 == pytest.approx((1, 1))
+    extras = [{**extra, "options": [*names, "absent", "unseen"]} for extra in extras]
+    found = evaluate(make_pairs(pairs.ids, [""] * 60, [None] * 60, extras), metrics="labels").result("label_macro_f1")
+    assert (found.value, *found.ci95) == pytest.approx((14 / 16,) * 3)
+
+
+def test_f1chexbert_macro_intervals_hold_their_value(jsonl):
+    labels = [[float(study % (3 * place + 2) == 0) for place in range(14)] for study in range(60)]
+    ids = [str(study) for study in range(60)]
+    rows = [
+        {"id": study, "chexbert_prediction": row, "chexbert_reference": row}
+        for study, row in zip(ids, labels, strict=True)
+    ]
+    report = evaluate(make_pairs(ids, ["x"] * 60, ["x"] * 60), metrics="f1chexbert", scores=jsonl(rows))
+    for name in ("14_macro", "5_macro", "14_micro", "5_micro"):
+        found = report.result(f"f1chexbert_{name}")
+        assert (found.value, *found.ci95) == pytest.approx((1, 1, 1)), name
