@@ -76,6 +76,11 @@ class Statistic:
     reciprocal: bool = False
     resampled: Callable[..., float] | None = None
 
+    @property
+    def is_mean(self) -> bool:
+        """Is it the arithmetic mean of its column?"""
+        return self.combine is None and not self.reciprocal
+
 
 @dataclass(frozen=True)
 class Scores:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from instruct.digest import digest_json
-from instruct.errors import DataError, UsageError
+from instruct.errors import UsageError
 from instruct.evaluation.metric import Values
 from instruct.evaluation.pairs import POLICY, Group
 from instruct.evaluation.results import Comparison, Part, Result
@@ -19,6 +19,8 @@ from instruct.evaluation.statistics import paired_test
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from instruct.evaluation.scores import ScoreFile
 
 FORMAT = "cxr-instruct-summary/1"
 
@@ -169,23 +171,40 @@ class Report:
         from instruct.evaluation.scores import read_scores
 
         file = read_scores(other, all_columns())
-        found = []
+        using = [part for part in self.parts if _common(part, file)]
+        file.check_ids({part.group: part.ids for part in self.parts}, {part.group: part.ids for part in using})
+        if not (found := self.compared(file, trials=trials).comparisons):
+            raise file.nothing_to_compare()
+        return found
+
+    def compared(self, other: ScoreFile, *, trials: int = 10_000) -> Report:
+        """This report with the tests of :meth:`compare`, and a note on what has no study with both scores."""
+        parts, found = [], []
         for part in self.parts:
-            theirs = file.for_ids(part.group, part.ids, part.ids)
-            for result in part.results.values():
-                if len(result.columns) == 1 and not result.name.startswith("inv_") and result.columns[0] in theirs:
-                    column = result.columns[0]
-                    test = paired_test(
-                        part.columns[column],
-                        theirs[column],
-                        name=f"{part.group}:{column}",
-                        seed=self.seed,
-                        trials=trials,
-                    )
+            common = _common(part, other)
+            theirs = other.for_ids(part.group, part.ids) if common else {}
+            without = []
+            for result in common:
+                (column,) = result.columns
+                ours, against = part.columns[column], theirs[column]
+                if np.isfinite(ours + against).any():
+                    key = f"{part.group}:{column}"
+                    test = paired_test(ours, against, name=key, seed=self.seed, trials=trials)
                     found.append(Comparison(str(part.group), result.name, result.label, result.direction, column, test))
-        if not found:
-            raise DataError(f"{other}: none of this report's scores are in the file; nothing to compare")
-        return tuple(found)
+                else:
+                    without.append(result.name)
+            note = f"not compared with {other.name}, no study has both scores: {', '.join(without)}"
+            parts.append(replace(part, notes=(*part.notes, note)) if without else part)
+        return replace(self, parts=tuple(parts), comparisons=tuple(found))
+
+
+def _common(part: Part, other: ScoreFile) -> list[Result]:
+    """Means of a part that the other system's file has a column for."""
+    return [
+        result
+        for result in part.results.values()
+        if len(result.columns) == 1 and not result.name.startswith("inv_") and result.columns[0] in other.columns
+    ]
 
 
 def _plain(column: Values) -> list[Any]:

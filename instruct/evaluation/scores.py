@@ -37,29 +37,53 @@ class ScoreFile:
     columns: Mapping[str, Values]
     ignored: tuple[str, ...]
 
-    def for_ids(self, group: Group, wanted: Sequence[str], given: Sequence[str]) -> dict[str, Values]:
+    def check_ids(self, given: Mapping[Group, Sequence[str]], using: Mapping[Group, Sequence[str]]) -> None:
+        """Check that every row is of one study.
+
+        Args:
+            given: ids of every part.
+            using: ids of the parts that take columns of this file.
+
+        Raises:
+            DataError: a row belongs to no given study, or to studies of several parts.
+        """
+        known = {(where, study) for group, studies in given.items() for study in studies for where in (None, group)}
+        if foreign := [study for where, study in self.keys if (where, study) not in known]:
+            raise DataError(f"{self.name}: {len(foreign)} studies have a row but no prediction: {_first(foreign)}")
+        named = {study for where, study in self.keys if where is None}
+        times = Counter(study for studies in using.values() for study in studies)
+        if several := [study for study in times if times[study] > 1 and study in named]:
+            raise DataError(
+                f"{self.name}: {len(several)} ids are in several parts ({'; '.join(map(str, using))}): "
+                f"{_first(several)}; add task, dataset and split to the rows"
+            )
+
+    def for_ids(self, group: Group, wanted: Sequence[str]) -> dict[str, Values]:
         """The columns for the wanted studies, in their order.
 
         Args:
             group: the group of the studies; a file that names groups is read for this one only.
             wanted: ids that must have a row.
-            given: all ids of the group; a row of any other study is an error.
 
         Raises:
-            DataError: a wanted study has no row, or a row belongs to no given study.
+            DataError: a wanted study has no row.
         """
         place = {study: row for row, (where, study) in enumerate(self.keys) if where in (None, group)}
-        known = set(given)
-        lost = [study for study in wanted if study not in place]
-        foreign = [study for study in place if study not in known]
-        for studies, what in ((lost, "have no row"), (foreign, "have a row but no prediction")):
-            if studies:
-                raise DataError(
-                    f"{self.name}: {len(studies)} studies of {group} {what}: {', '.join(studies[:5])}"
-                    f"{' …' if len(studies) > 5 else ''}; expected one row per scored study, null where it has none"
-                )
+        if lost := [study for study in wanted if study not in place]:
+            raise DataError(
+                f"{self.name}: {len(lost)} studies of {group} have no row: {_first(lost)}; expected one row per "
+                "scored study, null where it has none"
+            )
         rows = [place[study] for study in wanted]
         return {name: values[rows] for name, values in self.columns.items()}
+
+    def nothing_to_compare(self) -> DataError:
+        """The error to raise where a comparison finds no common scores."""
+        return DataError(f"{self.name}: none of this report's scores are in the file; nothing to compare")
+
+
+def _first(studies: Sequence[str]) -> str:
+    return ", ".join(studies[:5]) + (" …" if len(studies) > 5 else "")
 
 
 def read_scores(path: str | Path, columns: Iterable[Column]) -> ScoreFile:

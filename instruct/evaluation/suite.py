@@ -14,13 +14,13 @@ from instruct.evaluation.catalogue import all_columns, select
 from instruct.evaluation.estimate import estimate
 from instruct.evaluation.metric import Judge, Settings
 from instruct.evaluation.models.known import KNOWN
-from instruct.evaluation.pairs import Group, Pairs
+from instruct.evaluation.pairs import Pairs
+from instruct.evaluation.planning import Plan, plan_parts
 from instruct.evaluation.reading import read_predictions
 from instruct.evaluation.report import Report
 from instruct.evaluation.results import Part, Skipped
-from instruct.evaluation.running import Work, placed, run_metrics, spread
+from instruct.evaluation.running import placed, run_metrics, spread
 from instruct.evaluation.scores import ScoreFile, read_scores
-from instruct.evaluation.tasks.kinds import KINDS, kind_of
 
 LEADERBOARDS = ("rexrank",)
 _JUDGED = ("green", "fineradscore")
@@ -55,7 +55,8 @@ def evaluate(
             metrics for files that name no task.
         scores: files of per-study scores made elsewhere; they take the place of computing.
         judgements: metric (``green``, ``fineradscore``) to a file of judge outputs.
-        leaderboard: ``rexrank`` adds the table with that board's columns, and is its eight metrics by default.
+        leaderboard: ``rexrank`` adds the table with that board's columns to the report tasks, and its eight metrics are
+            their default.
         section: section of ReXrank records to score.
         against: per-study scores of another system, for paired tests.
         no_error_severity: FineRadScore of a report without corrections, 0 to 4.
@@ -80,7 +81,7 @@ def evaluate(
         raise UsageError(f"unknown leaderboard {leaderboard!r}; expected {', '.join(LEADERBOARDS)}")
     if resamples < 1:
         raise UsageError(f"resamples is {resamples}; expected at least 1")
-    names = [metrics] if isinstance(metrics, str) else list(metrics or (["rexrank"] if leaderboard else []))
+    names = [metrics] if isinstance(metrics, str) else list(metrics or [])
     if names:
         select(names)
     settings = replace(
@@ -94,7 +95,8 @@ def evaluate(
     pairs = (
         predictions if isinstance(predictions, Pairs) else read_predictions(predictions, references, section=section)
     )
-    parts = tuple(_part(group, given, names, files, settings, seed, resamples) for group, given in pairs.groups())
+    other = None if against is None else read_scores(against, all_columns())
+    plans = plan_parts(pairs, names, leaderboard or "", files, other)
     roles = {
         "predictions": [] if isinstance(predictions, Pairs) else [Path(predictions)],
         "references": [_named_file(Path(references))] if references is not None else [],
@@ -102,14 +104,22 @@ def evaluate(
         **{f"judgements {name}": [path] for name, path in sorted(settings.judgements.items())},
         "against": [Path(against)] if against is not None else [],
     }
-    inputs = tuple(
-        {"role": role, "file": path.name, "sha256": digest_file(path)}
-        for role, paths in roles.items()
-        for path in paths
-    )
+    inputs = tuple(_input(role, path) for role, paths in roles.items() for path in paths)
+    # A judge is paid for what an error elsewhere would lose: the parts that ask one come last.
+    done = {
+        plan.group: _part(plan, files, settings, seed, resamples)
+        for plan in sorted(plans, key=lambda plan: any(metric.name in _JUDGED for metric in plan.chosen))
+    }
+    parts = tuple(done[plan.group] for plan in plans)
     with_models = any(what.startswith("sha256") for part in parts for what in part.made_with.values())
     report = Report(parts, inputs, _versions(with_models=with_models), seed, resamples, leaderboard or "")
-    return report if against is None else replace(report, comparisons=report.compare(against))
+    return report if other is None else report.compared(other)
+
+
+def _input(role: str, path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected the {role} given")
+    return {"role": role, "file": path.name, "sha256": digest_file(path)}
 
 
 def _settings(
@@ -146,38 +156,10 @@ def _named_file(references: Path) -> Path:
     return references / MANIFEST
 
 
-def _names_for(group: Group) -> list[str]:
-    kind = kind_of(group.task)
-    if kind is None:
-        raise UsageError(
-            f"task {group.task!r} has no metrics of its own; choose some with metrics=…, or use one of "
-            f"{', '.join(KINDS)}"
-        )
-    return [kind]
-
-
-def _part(
-    group: Group,
-    given: Pairs,
-    names: list[str],
-    files: Sequence[ScoreFile],
-    settings: Settings,
-    seed: int,
-    resamples: int,
-) -> Part:
-    chosen, named = select(names or _names_for(group))
+def _part(plan: Plan, files: Sequence[ScoreFile], settings: Settings, seed: int, resamples: int) -> Part:
+    group, given, chosen, work = plan.group, plan.given, plan.chosen, plan.work
     has = given.has_reference()
-    pairs = given.scored()
-    if not len(pairs):
-        raise DataError(f"{group}: none of the {len(given)} examples has a reference")
-    work = Work()
-    for file in files:
-        for name, values in file.for_ids(group, pairs.ids, given.ids).items():
-            if name in work.columns:
-                raise DataError(f"{file.name}: column {name!r} was already given by {work.origins[name]}")
-            work.columns[name] = values
-            work.origins[name] = f"imported from {file.name} (sha256 {file.digest[:12]})"
-    run_metrics(chosen, named, pairs, settings, work)
+    run_metrics(chosen, plan.named, plan.pairs, settings, work)
     results, skipped = {}, {}
     for metric in chosen:
         for statistic in metric.statistics:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from instruct.evaluation.pairs import POLICY
 from instruct.evaluation.report import Report
 from instruct.evaluation.results import Part, Result
+from instruct.evaluation.tasks.kinds import REPORT, kind_of
 
 REXRANK = {
     "inv_radcliq_v1": "1/RadCliQ-v1",
@@ -28,7 +29,7 @@ def report_markdown(report: Report) -> str:
     blocks = []
     for part in report.parts:
         blocks += _part(part)
-        if report.leaderboard == "rexrank":
+        if report.leaderboard == "rexrank" and kind_of(part.group.task) == REPORT:
             blocks += [rexrank_table(part), _HABIT]
     if report.comparisons:
         blocks.append("Against the other system (paired approximate randomisation, two-sided):")

@@ -141,7 +141,7 @@ def test_a_score_may_pass_one_by_what_rounding_gives(jsonl):
     ("rows", "message"),
     [
         (COMPONENTS[:2], "file.jsonl: 1 studies of all have no row: c"),
-        ([*COMPONENTS, {"id": "x", "bertscore": 0.1}], "1 studies of all have a row but no prediction: x"),
+        ([*COMPONENTS, {"id": "x", "bertscore": 0.1}], "1 studies have a row but no prediction: x"),
         ([*COMPONENTS, COMPONENTS[0]], r"file.jsonl:4: id 'a' occurs twice"),
         (
             [{"id": "a", "bertscore": 43.0}],
@@ -311,3 +311,79 @@ def test_export_for_the_official_code_reads_back(tmp_path, rexrank_file):
     assert back.predictions == pairs.scored().predictions
     assert back.references == pairs.scored().references
     assert read_predictions(paths[3]).references == pairs.scored().references
+
+
+def test_every_input_is_checked_before_anything_is_scored(monkeypatch, tmp_path, jsonl):
+    other = jsonl([{"id": name, "bleu2": 0.1} for name in "abc"], "other.jsonl")
+    monkeypatch.setattr("instruct.evaluation.suite.run_metrics", None)
+    with pytest.raises(DataError, match=r"gone.parquet: no such file"):
+        evaluate(PAIRS, metrics="lexical", against=tmp_path / "gone.parquet")
+    with pytest.raises(DataError, match=r"gone.jsonl: no such file"):
+        evaluate(PAIRS, metrics="lexical", judgements={"green": tmp_path / "gone.jsonl"})
+    with pytest.raises(DataError, match=r"other.jsonl: none of this report's scores are in the file"):
+        evaluate(PAIRS, metrics="rouge_l", against=other)
+    with pytest.raises(DataError, match="1 studies of all have no row: d"):
+        evaluate(make_pairs([*"abcd"], ["x"] * 4, ["x"] * 4), metrics="lexical", against=other)
+    rows = [{"id": "1", "task": task, "prediction": "x", "reference": "x"} for task in ("Findings Generation", "No")]
+    with pytest.raises(UsageError, match="task 'No' has no metrics of its own"):
+        evaluate(jsonl(rows))
+
+
+def test_parts_that_ask_a_judge_come_last(monkeypatch, jsonl):
+    """An unreadable truth of another task is found before the judge is paid."""
+    rows = [REPORTS_AND_BOXES[0], {**REPORTS_AND_BOXES[1], "reference": "somewhere"}]
+    monkeypatch.setattr("instruct.evaluation.green.judge_outputs", None)
+    with pytest.raises(DataError, match="example '2': the true answer 'somewhere' cannot be read"):
+        evaluate(jsonl(rows))
+
+
+def test_a_column_without_values_is_not_compared_and_costs_no_other(jsonl):
+    other = jsonl([{"id": name, "bleu2": 0.1, "rouge_l": None} for name in "abc"], "other.jsonl")
+    report = evaluate(PAIRS, metrics="lexical", against=other)
+    assert [item.name for item in report.comparisons] == ["bleu2"]
+    assert "- not compared with other.jsonl, no study has both scores: rouge_l" in report.markdown()
+    empty = jsonl([{"id": name, "rouge_l": None} for name in "abc"], "empty.jsonl")
+    report = evaluate(PAIRS, metrics="lexical", against=empty)
+    assert report.comparisons == () and report.result("bleu2").value > 0
+    with pytest.raises(DataError, match=r"empty.jsonl: none of this report's scores are in the file"):
+        report.compare(empty)
+
+
+REPORTS_AND_BOXES = [
+    {"id": "1", "task": "Findings Generation", "prediction": "clear", "reference": "clear"},
+    {"id": "2", "task": "Phrase Grounding", "prediction": "[0,0,1,1]", "reference": "[0,0,1,1]"},
+]
+
+
+def test_a_leaderboard_is_of_the_report_tasks_alone(jsonl):
+    report = evaluate(jsonl(REPORTS_AND_BOXES), leaderboard="rexrank")
+    assert list(report.parts[0].results) == ["bleu2"]
+    assert report.parts[1].results["miou"].value == 1
+    assert report.markdown().count("| 1/RadCliQ-v1 | BLEU |") == 1
+    with pytest.raises(UsageError, match="expected a report task, found Phrase Grounding"):
+        evaluate(jsonl(REPORTS_AND_BOXES[1:]), leaderboard="rexrank")
+
+
+def test_scores_for_one_of_several_parts(jsonl):
+    """With or without the names of the part, for the part that uses the column alone."""
+    file = jsonl(REPORTS_AND_BOXES)
+    for fields in ({}, {"task": "Findings Generation"}):
+        report = evaluate(file, scores=jsonl([{"id": "1", **fields, "bertscore": 0.5}], "scores.jsonl"))
+        assert report.parts[0].results["bertscore"].value == 0.5
+        assert "bertscore" not in report.parts[1].columns
+        assert report.parts[1].results["miou"].value == 1
+    with pytest.raises(DataError, match="1 studies have a row but no prediction: 3"):
+        evaluate(file, scores=jsonl([{"id": name, "bertscore": 0.5} for name in "123"], "scores.jsonl"))
+    with pytest.raises(DataError, match="1 studies of Findings Generation have no row: 1"):
+        evaluate(file, scores=jsonl([{"id": "2", "bertscore": 0.5}], "scores.jsonl"))
+
+
+def test_a_score_is_of_one_part(jsonl):
+    rows = [{**REPORTS_AND_BOXES[0], "task": task} for task in ("Findings Generation", "Impression Generation")]
+    scores = [{"id": "1", "task": row["task"], "bertscore": place / 2} for place, row in enumerate(rows)]
+    report = evaluate(jsonl(rows), scores=jsonl(scores, "scores.jsonl"))
+    assert [part.results["bertscore"].value for part in report.parts] == [0, 0.5]
+    with pytest.raises(
+        DataError, match=r"1 ids are in several parts \(Findings .*; Impression .*\): 1; add task, data"
+    ):
+        evaluate(jsonl(rows), scores=jsonl([{"id": "1", "bertscore": 0.5}], "scores.jsonl"))
