@@ -20,6 +20,7 @@ from instruct.evaluation.tasks.matching import best_matching
 from instruct.evaluation.tasks.places import asks_for, is_box, is_polygon, read_places
 
 Boxes = NDArray[np.float64]
+_HALF = 0.5 - 1e-9  # coordinates are divided before they are compared: an overlap of one half may round below it
 
 
 class LabelledBoxes(NamedTuple):
@@ -101,10 +102,10 @@ def score_boxes(answer: LabelledBoxes | None, target: LabelledBoxes) -> dict[str
         matched = overlap[rows, columns]
         scores |= {
             "box_best_iou": float(best.mean()),
-            "box_acc50": float((best >= 0.5).mean()),
+            "box_acc50": float((best >= _HALF).mean()),
             "box_matched_iou": float(matched.sum()) / max(given, true),
             "box_union_iou": union_iou(answer.boxes, target.boxes),
-            "box_hits50": float((matched >= 0.5).sum()),
+            "box_hits50": float((matched >= _HALF).sum()),
         }
     return scores
 

@@ -1,4 +1,4 @@
-"""Label sets: exact sets, set F1, micro and macro F1 over a closed set of labels."""
+"""Label sets: exact sets, set F1, micro and macro F1 over a closed set of labels or all that occur."""
 
 from __future__ import annotations
 
@@ -67,19 +67,14 @@ def _label_f1(prediction: NDArray[Any], reference: NDArray[Any]) -> tuple[Values
 
 def indicator(sets: Sequence[frozenset[str] | None], labels: Sequence[str]) -> Values:
     """0/1 matrix of shape (studies, labels); the row of an unread answer (None) is all 0."""
-    matrix = np.zeros((len(sets), len(labels)))
-    place = {label: column for column, label in enumerate(labels)}
-    for row, given in enumerate(sets):
-        for label in given or ():
-            if label in place:
-                matrix[row, place[label]] = 1.0
-    return matrix
+    return np.array([[label in (given or ()) for label in labels] for given in sets], dtype=np.float64)
 
 
 def _score(pairs: Pairs, settings: Settings) -> Scores:
     answers, targets = answers_and_targets(pairs, labels_of)
     truth = [target if target is not None else frozenset[str]() for target in targets]
-    labels = sorted({normal(o) for extra in pairs.extras for o in options_of(extra)} | set().union(*truth))
+    options = {normal(option) for extra in pairs.extras for option in options_of(extra)}
+    labels = sorted(options.union(*truth, *(answer or () for answer in answers)))
     exact = [answer == target for answer, target in zip(answers, truth, strict=True)]
     overlap = [_set_f1(answer, target) for answer, target in zip(answers, truth, strict=True)]
     columns = {"label_exact": np.array(exact, dtype=np.float64), "label_f1": np.array(overlap, dtype=np.float64)}
@@ -115,7 +110,7 @@ LABELS = Metric(
         Statistic(
             "label_macro_f1",
             "Macro-F1",
-            "F1 per label of the closed set, zero division 0, mean of labels",
+            "F1 per label of the closed set (without one, of those that occur), zero division 0, mean of labels",
             "higher",
             ("label_prediction", "label_reference"),
             macro_f1,
@@ -124,7 +119,7 @@ LABELS = Metric(
         Statistic(
             "label_micro_f1",
             "Micro-F1",
-            "F1 of all (example, label) decisions",
+            "F1 of all (example, label) decisions, invented labels included",
             "higher",
             ("label_prediction", "label_reference"),
             micro_f1,

@@ -93,3 +93,13 @@ def test_set_of_examples_with_nothing_unread_and_crossed_corners():
     assert report.result("detection_f1").value == pytest.approx(2 * 1 / (3 + 3))
     assert report.parts[0].counts["unparsed_answers"] == 1
     assert all(result.n_scored == 5 for result in report.parts[0].results.values())
+
+
+def test_an_overlap_of_exactly_a_half_counts_in_any_unit():
+    """A box and its half, in pixels divided to 0–1: rounding may not put the half below 0.5."""
+    for side in range(1, 200):
+        whole, half = np.array([[0.1, 0.1, 0.1 + 2 * side, 1.1]]), np.array([[0.1, 0.1, 0.1 + side, 1.1]])
+        score = score_boxes(boxes_of((half / 997).tolist(), {}), boxes_of((whole / 997).tolist(), {}))
+        assert (score["box_acc50"], score["box_hits50"]) == (1, 1), side
+    below = score_boxes(boxes_of([0, 0, 499, 1], {}), boxes_of([0, 0, 1000, 1], {}))
+    assert (below["box_acc50"], below["box_hits50"]) == (0, 0)

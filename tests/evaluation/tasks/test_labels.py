@@ -73,3 +73,14 @@ def test_f1chexbert_macro_intervals_hold_their_value(jsonl):
     for name in ("14_macro", "5_macro", "14_micro", "5_micro"):
         found = report.result(f"f1chexbert_{name}")
         assert (found.value, *found.ci95) == pytest.approx((1, 1, 1)), name
+
+
+def test_invented_labels_count_where_no_options_are_given():
+    """The case by scikit-learn over edema, gout, cancer, mass: micro 4/7, macro 1/4."""
+    report = evaluate(make_pairs(["a", "b"], ["edema, gout, cancer", "edema, mass"], ["edema"] * 2), metrics="labels")
+    reference = np.array([[1, 0, 0, 0], [1, 0, 0, 0]])
+    prediction = np.array([[1, 1, 1, 0], [1, 0, 0, 1]])
+    for average in ("micro", "macro"):
+        expected = f1_score(reference, prediction, average=average, zero_division=0)
+        assert report.result(f"label_{average}_f1").value == pytest.approx(expected)
+    assert report.result("label_micro_f1").value == pytest.approx(0.571, abs=1e-3)
