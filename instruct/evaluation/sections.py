@@ -10,8 +10,15 @@ from instruct.errors import UsageError
 from instruct.evaluation.metric import is_missing
 
 SECTIONS = ("findings", "impression", "findings+impression")
-_FINDINGS = re.compile(r"\s*findings?\s*:\s*", re.IGNORECASE)
-_IMPRESSION = re.compile(r"\bimpressions?\s*:\s*", re.IGNORECASE)
+# At the start of a text, line or sentence, with marks such as ** and ## around it: with a colon, or alone on its line.
+_HEADER = (
+    r"(?:(?:\A|(?<=[\n.!?])|(?<=[.!?][)\]\"']))[\s*_#>-]{{0,20}}{word}s?[*_# \t\r]{{0,9}}:"
+    r"|(?:\A|(?<=\n))[\s*_#>-]{{0,20}}{word}s?[*_# \t\r]{{0,9}}(?=\n))[*_]*\s*"
+)
+# The joint wording has no stop before "Impression:" where the findings have none, as in "Findings: None Impression: …".
+_INNER = r"|[*_]{0,3}(?<![^\W_])(?-i:Impressions?|IMPRESSIONS?)[*_ ]{0,9}:[*_]*\s*"
+_FINDINGS = re.compile(_HEADER.format(word="finding"), re.IGNORECASE)
+_IMPRESSION = re.compile(_HEADER.format(word="impression") + _INNER, re.IGNORECASE)
 
 
 def check_section(section: str) -> str:
@@ -33,18 +40,21 @@ def is_rexrank(fields: Mapping[str, Any]) -> bool:
 def section_of_report(text: str, section: str) -> str:
     """The part of a whole report that a board scores.
 
-    The joint board scores the text as it is. A single-section board scores that section where the text has the
-    header words and the whole text where it has none of them; a text with only the other header gives "".
+    The joint board scores the text as it is. A single-section board scores what follows that section's header up to the
+    other one, whichever comes first, and the whole text where it has neither. Without a header of its own, the findings
+    are what precedes the impression, and the impression is "".
     """
     if section == "findings+impression":
         return text
-    head = _FINDINGS.match(text)
-    tail = _IMPRESSION.search(text)
-    if head is None and tail is None:
+    findings, impressions = (list(header.finditer(text)) for header in (_FINDINGS, _IMPRESSION))
+    own, other = (findings, impressions) if section == "findings" else (impressions, findings)
+    if own:
+        start = own[0].end()
+        end = next((header.start() for header in other if header.start() >= start), None)
+        return text[start:end].strip()
+    if not other:
         return text
-    if section == "findings":
-        return text[head.end() if head else 0 : tail.start() if tail else None].strip()
-    return text[tail.end() :].strip() if tail else ""
+    return text[: other[0].start()].strip() if section == "findings" else ""
 
 
 def section_of_reference(fields: Mapping[str, Any], section: str) -> Any:

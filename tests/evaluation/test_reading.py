@@ -4,6 +4,7 @@ import pytest
 
 from instruct.errors import DataError, UsageError
 from instruct.evaluation import make_pairs, read_predictions, read_references
+from instruct.evaluation.sections import section_of_report
 
 
 def test_rexrank_findings(rexrank_file):
@@ -58,6 +59,51 @@ def test_a_whole_report_as_reference_is_cut_as_the_prediction_is(tmp_path):
         for where in (None, references):
             pairs = read_predictions(path, where, section=section)
             assert pairs.predictions == pairs.references == (expected,)
+
+
+SEEN, MEANT = "Lungs are clear.", "No acute disease."
+CUTS = [
+    (f"Findings: {SEEN} Impression: {MEANT}", SEEN, MEANT),
+    (f"**Findings:** {SEEN} **Impression:** {MEANT}", SEEN, MEANT),
+    (f"**FINDINGS**: {SEEN}\n\n**IMPRESSION**:\n{MEANT}", SEEN, MEANT),
+    (f"## Findings\n{SEEN}\n\n## Impression\n{MEANT}\n", SEEN, MEANT),
+    (f"FINDINGS\n{SEEN}\nIMPRESSION\n{MEANT}", SEEN, MEANT),
+    (f"findings : {SEEN} impression : {MEANT}", SEEN, MEANT),
+    (f"Chest radiograph, two views. Findings: {SEEN} Impression: {MEANT}", SEEN, MEANT),
+    (f"Here is the report:\n\n- Finding: {SEEN}\n- Impressions: {MEANT}", SEEN, MEANT),
+    (f"Impression: {MEANT} Findings: {SEEN}", SEEN, MEANT),
+    (f"### Impression:\n{MEANT}\n### Findings:\n{SEEN}", SEEN, MEANT),
+    (f"Impression: {MEANT} Findings: {SEEN} Impression: again.", SEEN, MEANT),
+    ("Findings: clear lungs Impression: None", "clear lungs", "None"),
+    (f"Findings: Impression: {MEANT}", "", MEANT),
+    (f"{SEEN} Impression: {MEANT}", SEEN, MEANT),
+    (f"Findings: {SEEN}", SEEN, ""),
+    (f"Impression: {MEANT}", "", MEANT),
+    (f"Findings:\n**Lungs:** clear.\nImpression: {MEANT}", "**Lungs:** clear.", MEANT),
+    # Prose that has the words: no headers, so the whole is scored as either section.
+    *(
+        (text, text, text)
+        for text in (
+            "No acute findings: the lungs are clear.",
+            "There are two findings: a nodule and a scar.",
+            "Heart size is normal. Other findings: none.",
+            "Overall impression: stable chest.",
+            "These findings are stable. The impression is unchanged.",
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "findings", "impression"), CUTS)
+def test_sections_are_found_by_their_headers_and_not_in_prose(text, findings, impression):
+    assert section_of_report(text, "findings") == findings
+    assert section_of_report(text, "impression") == impression
+    assert section_of_report(text, "findings+impression") == text
+
+
+@pytest.mark.parametrize("piece", ["\n", "* ", ". ", "# \n", "Findings", "Findings ", "Impression \n", "Impression: "])
+def test_cutting_a_text_without_end_takes_no_time(piece):
+    section_of_report(piece * 20_000, "findings")
 
 
 def test_two_csv_files_with_line_breaks_and_missing_cells(tmp_path):
