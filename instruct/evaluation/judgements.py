@@ -97,14 +97,13 @@ def _ask(metric: str, pairs: Pairs, settings: Settings, readable: Callable[[str]
 
     judge = settings.judges.get(metric, Judge())
     folder = Path(judge.where) if judge.where and Path(judge.where).is_dir() else None
-    made_with: dict[str, str] = {}
     try:
         if not judge.where and metric != "green":
             raise Unavailable("", "")
         prompt = prompt_for(metric, judge.prompt)
         if not judge.where:
             (found,) = find_weights(["green"], settings)
-            folder, made_with = found.folder, found.digests()
+            folder = found.folder
     except Unavailable as why:
         raise Unavailable(
             "judge outputs missing",
@@ -116,12 +115,15 @@ def _ask(metric: str, pairs: Pairs, settings: Settings, readable: Callable[[str]
     what = f"judge of {metric}"
     held: dict[str, str | None] = settings.session.once(("judge", metric), dict)
     if folder is not None:
-        from instruct.evaluation.models.local_judge import ask_folder
+        from instruct.evaluation.models.local_judge import load_judge
 
         require_torch()
-        model = folder
-        outputs = once_each(held, prompts, lambda new: ask_folder(model, new, settings, green=not judge.where))
-        made_with = made_with or {what: f"model in the folder {folder.name}", **judge_in(folder, what).digests()}
+        here, own = folder, not judge.where
+        local = settings.session.once(("judge here", here, own), lambda: load_judge(here, settings, green=own))
+        outputs = once_each(held, prompts, local.write)
+        files = found if own else judge_in(here, what)
+        digests = settings.session.once(("digests", what, here), files.digests)
+        made_with = digests if own else {what: f"model in the folder {here.name}", **digests}
     else:
         check_terms(metric, pairs, judge.where, settings)
         outputs = once_each(held, prompts, lambda new: ask_endpoint(judge, new, readable))

@@ -241,6 +241,27 @@ def test_a_judge_in_a_folder(language_model, prompt):
     assert alone.parts[0].outputs["fineradscore"] == outputs[3:]  # beside longer prompts or alone
 
 
+def test_a_judge_here_is_loaded_and_read_once_for_all_parts(language_model, prompt, monkeypatch):
+    from instruct.evaluation.models import local_judge, weights
+
+    loaded, digested = [], []
+    load, digest = local_judge.load_model, weights.digest_file
+    monkeypatch.setattr(local_judge, "load_model", lambda *a, **k: loaded.append(a) or load(*a, **k))
+    monkeypatch.setattr(weights, "digest_file", lambda path: digested.append(path) or digest(path))
+    extras = [{"task": "Findings Generation", "dataset": name} for name in "abcd"]
+    pairs = make_pairs(PAIRS.ids, PAIRS.predictions, PAIRS.references, extras)
+    for judge, given in (
+        (Judge(prompt=prompt), {"weights": {"green": language_model}}),
+        (Judge(str(language_model), prompt=prompt), {}),
+    ):
+        report = evaluate(pairs, metrics="green", judges={"green": judge}, device="cpu", **given)
+        assert len(report.parts) == 4
+        assert all(any("model.safetensors" in name for name in part.made_with) for part in report.parts)
+        assert len(loaded) == 1
+        assert len(digested) == len(set(digested)) > 0
+        loaded.clear(), digested.clear()
+
+
 def test_greens_own_model_is_found_by_its_name_and_reads_its_turns(language_model, prompt):
     judges = {"green": Judge(prompt=prompt)}
     report = evaluate(PAIRS, metrics="green", judges=judges, weights={"green": language_model}, device="cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,44 @@ _TOTAL = 2048
 _BATCH = 8
 
 
-def ask_folder(folder: Path, prompts: Sequence[str], settings: Settings, *, green: bool) -> list[str | None]:
-    """What the model writes after each prompt; None where the prompt leaves it no room.
+@dataclass(frozen=True)
+class LocalJudge:
+    """A causal language model.
+
+    Attributes:
+        model: on its device.
+        tokenizer: its tokenizer.
+        green: use the turns that GREEN's model was trained on instead of the tokenizer's chat template.
+    """
+
+    model: Any
+    tokenizer: Any
+    green: bool
+
+    def write(self, prompts: Sequence[str]) -> list[str | None]:
+        """What the model writes after each of distinct prompts; None where the prompt leaves it no room."""
+        model, tokenizer = self.model, self.tokenizer
+        rows = [_ids(tokenizer, prompt, self.green) for prompt in prompts]
+        total = min(_TOTAL, getattr(model.config, "max_position_embeddings", _TOTAL))
+        fitting = [place for place, row in enumerate(rows) if len(row) < total]
+        answers: list[str | None] = [None] * len(rows)
+        for chosen in batches([len(rows[place]) for place in fitting], _BATCH):
+            places = [fitting[choice] for choice in chosen]
+            written = _write(model, tokenizer, [rows[place] for place in places], total)
+            for place, new in zip(places, written, strict=True):
+                if tokenizer.eos_token_id not in new and len(rows[place]) + len(new) < total:
+                    (new,) = _write(model, tokenizer, [rows[place]], total)  # a longer prompt beside it took its room
+                answers[place] = tokenizer.decode(new, skip_special_tokens=True)
+        return answers
+
+
+def load_judge(folder: Path, settings: Settings, *, green: bool) -> LocalJudge:
+    """The judge in a folder: config, tokenizer and weights of a causal language model.
 
     Args:
-        folder: config, tokenizer and weights of a causal language model.
-        prompts: distinct prompts.
+        folder: the folder.
         settings: device.
-        green: use the turns that GREEN's model was trained on instead of the tokenizer's chat template.
+        green: see :class:`LocalJudge`.
 
     Raises:
         DataError: the folder cannot be read.
@@ -30,19 +61,7 @@ def ask_folder(folder: Path, prompts: Sequence[str], settings: Settings, *, gree
     device = device_of(settings)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     tokenizer = load_tokenizer(folder)
-    model = load_model("AutoModelForCausalLM", folder, device, dtype=dtype)
-    rows = [_ids(tokenizer, prompt, green) for prompt in prompts]
-    total = min(_TOTAL, getattr(model.config, "max_position_embeddings", _TOTAL))
-    fitting = [place for place, row in enumerate(rows) if len(row) < total]
-    answers: list[str | None] = [None] * len(rows)
-    for chosen in batches([len(rows[place]) for place in fitting], _BATCH):
-        places = [fitting[choice] for choice in chosen]
-        written = _write(model, tokenizer, [rows[place] for place in places], total)
-        for place, new in zip(places, written, strict=True):
-            if tokenizer.eos_token_id not in new and len(rows[place]) + len(new) < total:
-                (new,) = _write(model, tokenizer, [rows[place]], total)  # a longer prompt beside it took its room
-            answers[place] = tokenizer.decode(new, skip_special_tokens=True)
-    return answers
+    return LocalJudge(load_model("AutoModelForCausalLM", folder, device, dtype=dtype), tokenizer, green)
 
 
 def _write(model: Any, tokenizer: Any, rows: list[list[int]], total: int) -> list[list[int]]:

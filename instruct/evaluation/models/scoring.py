@@ -1,5 +1,7 @@
 """Scores of pairs by each model: load once per evaluation, read each distinct text once, compare.
 
+BERTScore alone reads a text again in every block of pairs, for the vectors of all tokens would not fit in memory.
+
 Weights are looked for before torch is imported; without them a metric is skipped in milliseconds, with one message.
 """
 
