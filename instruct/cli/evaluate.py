@@ -110,6 +110,9 @@ def command(
 
     if seed < 0:
         raise UsageError(f"--seed is {seed}; expected 0 or more")
+    paths = []
+    if export is not None:
+        paths = export_pairs(read_predictions(predictions, references, section=section), export)
     report = evaluate(
         predictions,
         references,
@@ -127,9 +130,7 @@ def command(
         no_error_severity=no_error_severity,
         seed=seed,
     )
-    paths = report.write(out or Path(f"{predictions.stem}.evaluation"))
-    if export is not None:
-        paths += export_pairs(read_predictions(predictions, references, section=section), export)
+    paths = report.write(out or Path(f"{predictions.stem}.evaluation")) + paths
     text = json.dumps(report.summary(), indent=2, ensure_ascii=False) if as_json else report.markdown()
     click.echo(text.rstrip("\n"))
     click.echo(f"wrote {', '.join(map(str, paths))}", err=True)

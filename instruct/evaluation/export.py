@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
+from instruct.errors import DataError
 from instruct.evaluation.pairs import Pairs
 
 
@@ -19,10 +21,20 @@ def export_pairs(pairs: Pairs, folder: str | Path) -> list[Path]:
 
     Returns:
         The four paths.
+
+    Raises:
+        DataError: an id is in several tasks, datasets or splits, which these files have no place for.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     pairs = pairs.scored()
+    for study, times in Counter(pairs.ids).items():
+        if times > 1:
+            groups = "; ".join(str(group) for group, some in pairs.groups() if study in some.ids)
+            raise DataError(
+                f"{folder}: id {study!r} is in several of {groups}, and the exported files hold every id once; "
+                "export the predictions of one task, dataset and split at a time"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
     columns = {
         "predictions.csv": ("report", pairs.predictions),
         "references.csv": ("report", pairs.texts),

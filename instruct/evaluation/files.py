@@ -145,8 +145,8 @@ def _parquet(path: Path) -> Iterator[Row]:
 
     try:
         records = pq.read_table(path).to_pylist()
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not a Parquet file: {error}") from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a Parquet file, or a damaged one: {error}") from None
     for position, record in enumerate(records):
         yield Row(f"{path}: row {position}", record)
 

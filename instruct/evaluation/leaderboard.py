@@ -13,6 +13,8 @@ from instruct.errors import DataError, UsageError
 from instruct.evaluation.boards import STATISTICS, STUDIES, Entry, board
 from instruct.evaluation.report import FORMAT
 
+_PART = frozenset(("part", "section", "results", "skipped"))
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -165,17 +167,33 @@ def _doubts(part: Mapping[str, Any], result: Mapping[str, Any], by: str, dataset
 
 def _load(summary: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(summary, Mapping):
-        return summary
+        return _checked("summary", summary)
     path = Path(summary)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; expected the summary.json of an evaluation") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); expected the summary.json of an evaluation"
+        ) from None
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a JSON file: {error}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path}: not a summary; expected a JSON object with format {FORMAT!r}")
-    return content
+    return _checked(str(path), content)
+
+
+def _checked(where: str, summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    parts = summary.get("parts")
+    if not (
+        isinstance(parts, list) and parts and all(isinstance(one, Mapping) and one.keys() >= _PART for one in parts)
+    ):
+        raise DataError(
+            f"{where}: its parts are damaged; expected one or more objects with {', '.join(sorted(_PART))}. "
+            "Evaluate again"
+        )
+    return summary
 
 
 def _part(summary: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from instruct.errors import DataError
+from instruct.evaluation.metric import is_missing
 
 POLICY = (
     "Ids of predictions and references must be the same set without repetition. "
@@ -106,7 +107,8 @@ class Pairs:
 
 def group_of(extra: Mapping[str, Any]) -> Group:
     """Task, dataset and split that a row names."""
-    return Group(*(str(extra.get(name) or "") for name in Group._fields))
+    names = (extra.get(name) for name in Group._fields)
+    return Group(*("" if is_missing(name) else str(name or "") for name in names))
 
 
 def make_pairs(
@@ -118,17 +120,20 @@ def make_pairs(
     notes: tuple[str, ...] = (),
     without: Mapping[Group, int] | None = None,
 ) -> Pairs:
-    """Pairs from lists in memory, under the same policy as files.
+    """Pairs from lists in memory, under the same policy as files; a NaN is a missing text or field.
 
     Raises:
-        DataError: the lists differ in length, an id repeats within its group, or nothing has a reference.
+        DataError: the lists differ in length, an id repeats within its group, what should be a text is none, or nothing
+            has a reference.
     """
-    rows = tuple(extras) if extras is not None else tuple({} for _ in ids)
     pairs = Pairs(
         tuple(ids),
-        tuple(text if text and text.strip() else "" for text in predictions),
-        tuple(references),
-        rows,
+        tuple(text if text and text.strip() else "" for text in _texts("prediction", predictions)),
+        tuple(_texts("reference", references)),
+        tuple(
+            {name: None if is_missing(value) else value for name, value in extra.items()}
+            for extra in (extras if extras is not None else [{}] * len(ids))
+        ),
         section,
         notes,
         without or {},
@@ -146,3 +151,10 @@ def make_pairs(
             f"none of the {len(pairs)} studies has a reference text; give --references or a file that holds them"
         )
     return pairs
+
+
+def _texts(what: str, values: Sequence[Any]) -> list[str | None]:
+    for place, value in enumerate(values):
+        if not (isinstance(value, str) or is_missing(value)):
+            raise DataError(f"{what} {place} is {type(value).__name__}; expected a text, None or NaN")
+    return [value if isinstance(value, str) else None for value in values]

@@ -141,7 +141,7 @@ def _reference(row: Row, section: str, *, required: bool, whole: bool) -> str | 
         if is_missing(value):
             return None
         if isinstance(value, str):
-            return value
+            return unicode_text(row, f"section_{section}", value)
         raise DataError(f"{row.place}: section is {type(value).__name__}; expected a text or NaN")
     name = _first(row.fields, _REFERENCE if required else ("reference", "report"))
     if name is None:

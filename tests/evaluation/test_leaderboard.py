@@ -130,3 +130,13 @@ def test_refusals_say_why(tmp_path):
     path.write_text("{}")
     with pytest.raises(DataError, match="not a summary; expected a JSON object with format"):
         rank_summary(path, dataset="IU X-ray", section="findings")
+    with pytest.raises(DataError, match=r"cannot be read .*; expected the summary.json of an evaluation"):
+        rank_summary(tmp_path, dataset="IU X-ray", section="findings")
+    whole = summary()
+    for parts in (None, [], [3], [{"part": "all"}], {"all": 1}):
+        path.write_text(json.dumps({**whole, "parts": parts}))
+        with pytest.raises(DataError, match=r"summary.json: its parts are damaged; expected one or more"):
+            rank_summary(path, dataset="IU X-ray", section="findings")
+    del whole["parts"]
+    with pytest.raises(DataError, match="its parts are damaged"):
+        rank_summary(whole, dataset="IU X-ray", section="findings")

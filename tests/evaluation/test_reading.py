@@ -1,9 +1,12 @@
 import json
+import math
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from instruct.errors import DataError, UsageError
-from instruct.evaluation import make_pairs, read_predictions, read_references
+from instruct.evaluation import evaluate, make_pairs, read_predictions, read_references
 from instruct.evaluation.sections import section_of_report
 
 
@@ -179,6 +182,10 @@ BAD = {
         '{"id": 1, "prediction": "Clear \\ud83d", "reference": "y"}\n',
         r"half.jsonl:1: prediction is no valid Unicode at character 6 .*write the character whole",
     ),
+    "half_findings.jsonl": (
+        '{"id": 1, "model_prediction": "x", "section_findings": "\\ud83d"}\n',
+        r"half_findings.jsonl:1: section_findings is no valid Unicode at character 0",
+    ),
     "half_id.jsonl": (
         '{"id": "\\udc00", "prediction": "x", "reference": "y"}\n',
         r"half_id.jsonl:1: id is no valid Uni",
@@ -230,3 +237,39 @@ def test_pairs_in_memory_follow_the_same_rule():
 def test_pairs_of_unequal_lists():
     with pytest.raises(DataError, match="2 ids, 1 predictions, 2 references"):
         make_pairs(["a", "b"], ["x"], ["y", "z"])
+    with pytest.raises(DataError, match="1 ids, 2 predictions, 2 references"):
+        make_pairs(["a"], ["x", "y"], ["y", "z"])
+
+
+def test_damaged_parquet(tmp_path):
+    path = tmp_path / "scores.parquet"
+    pq.write_table(pa.table({"id": ["a"] * 1000, "prediction": [str(n) for n in range(1000)]}), path)
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:-8], whole[:200] + b"\xff" * 600 + whole[800:]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"scores.parquet: not a Parquet file"):
+            read_predictions(path)
+
+
+def test_nan_in_memory_is_missing_and_other_things_are_no_texts():
+    pairs = make_pairs(["a", "b"], [math.nan, "x"], ["y", math.nan])
+    assert pairs.predictions == ("", "x")
+    assert pairs.references == ("y", None)
+    with pytest.raises(DataError, match="prediction 0 is int; expected a text, None or NaN"):
+        make_pairs(["a"], [3], ["x"])
+    with pytest.raises(DataError, match="reference 0 is int; expected a text, None or NaN"):
+        make_pairs(["a"], ["x"], [3])
+
+
+def test_nan_in_any_field_is_missing(jsonl):
+    nan = math.nan
+    rows = [{"id": "a", "task": nan, "dataset": nan, "prediction": "x", "reference": "y", "target": nan, "answer": nan}]
+    pairs = read_predictions(jsonl(rows))
+    ((group, _),) = pairs.groups()
+    assert group == ("", "", "")
+    assert pairs.extras[0]["target"] is pairs.extras[0]["answer"] is None
+    for metric in ("labels", "vqa"):
+        report = evaluate(pairs, metrics=metric)
+        assert report.parts[0].counts["unparsed_answers"] == 1
+    score = evaluate(make_pairs(["a"], ["nan"], ["y"], [{"target": nan}]), metrics="labels").result("label_exact")
+    assert score.value == 0

@@ -387,3 +387,13 @@ def test_a_score_is_of_one_part(jsonl):
         DataError, match=r"1 ids are in several parts \(Findings .*; Impression .*\): 1; add task, data"
     ):
         evaluate(jsonl(rows), scores=jsonl([{"id": "1", "bertscore": 0.5}], "scores.jsonl"))
+
+
+def test_export_of_one_id_in_several_parts_is_refused_and_nothing_written(tmp_path):
+    extras = [{"task": "Findings Generation"}, {"task": "Impression Generation"}]
+    pairs = make_pairs(["1", "1"], ["x", "y"], ["z", "z"], extras)
+    with pytest.raises(DataError, match=r"id '1' is in several of Findings Generation; Impression Generation"):
+        export_pairs(pairs, tmp_path / "official")
+    assert not (tmp_path / "official").exists()
+    for group, some in pairs.groups():
+        assert len(read_predictions(export_pairs(some, tmp_path / group.task)[3])) == 1

@@ -17,7 +17,7 @@ import numpy as np
 
 from instruct.evaluation.metric import Column, Metric, Scores, Settings, Statistic
 from instruct.evaluation.pairs import Pairs
-from instruct.evaluation.tasks.answers import labels_of, options_of, yes_no_of
+from instruct.evaluation.tasks.answers import answers_and_targets, labels_of, yes_no_of
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -59,9 +59,9 @@ def _open(said: str, accepted: Sequence[str]) -> tuple[float, ...]:
     return tuple(map(max, zip(*rows, strict=True)))
 
 
-def _chosen(said: frozenset[str] | None, right: frozenset[str] | None) -> tuple[float, ...]:
+def _chosen(said: frozenset[str] | None, right: frozenset[str]) -> tuple[float, ...]:
     """Scores of the options chosen: exact and closed for the right set, words for what the options have in common."""
-    if said is None or right is None:
+    if said is None:
         return 0.0, 0.0, 0.0, 0.0
     exact = float(said == right)
     overlap = token_overlap(" ".join(sorted(said)), " ".join(sorted(right)))
@@ -71,16 +71,17 @@ def _chosen(said: frozenset[str] | None, right: frozenset[str] | None) -> tuple[
 def _score(pairs: Pairs, settings: Settings) -> Scores:
     table = np.empty((len(pairs), 4))
     unread = 0
+    closed = [row for row, extra in enumerate(pairs.extras) if extra.get("options")]
+    for row, said, right in zip(closed, *answers_and_targets(pairs.select(closed), labels_of), strict=True):
+        unread += said is None
+        table[row] = _chosen(said, right)
     for row, (prediction, reference, extra) in enumerate(
         zip(pairs.predictions, pairs.texts, pairs.extras, strict=True)
     ):
+        if extra.get("options"):
+            continue
         target, answer = extra.get("target"), extra.get("answer", prediction or None)
         true = reference if target is None else target
-        if options_of(extra):
-            said = None if answer is None else labels_of(answer, extra)
-            unread += said is None
-            table[row] = _chosen(said, labels_of(true, extra))
-            continue
         accepted = _texts(true) or [""]
         table[row, :3] = _open("" if answer is None else str(answer), accepted)
         if _is_yes_no(accepted):

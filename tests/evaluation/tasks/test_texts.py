@@ -57,6 +57,16 @@ def test_vqa_with_several_right_options_or_several_accepted_answers():
     assert np.isnan(part.columns["vqa_closed"][2:]).all()  # not all that is accepted is yes or no
 
 
+@pytest.mark.parametrize("target", ["up", ["left", "up"], 3])
+def test_a_true_option_that_cannot_be_read_is_an_error_of_the_file(target):
+    pairs = make_pairs(["a"], ["left"], [None], [{"options": ["left", "right"], "target": target}])
+    with pytest.raises(DataError, match=r"example 'a': the true answer .* cannot be read"):
+        evaluate(pairs, metrics="vqa")
+    pairs = make_pairs(["a"], ["left"], ["left"], [{"options": "left, right"}])
+    with pytest.raises(DataError, match="example 'a': options is 'left, right'; expected a list"):
+        evaluate(pairs, metrics="vqa")
+
+
 def test_a_yes_no_question_without_options_is_read_for_yes_or_no():
     said = ["Yes, small.", "It is large", "No.", "", "heart"]
     pairs = make_pairs(list("abcde"), said, ["yes", "no", "No.", "yes", "lung"])
