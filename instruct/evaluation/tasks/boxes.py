@@ -20,6 +20,7 @@ from instruct.evaluation.tasks.matching import best_matching
 from instruct.evaluation.tasks.places import asks_for, is_box, is_polygon, read_places
 
 Boxes = NDArray[np.float64]
+_MOST = 1000  # what the boxes cover together takes the square of their number
 _HALF = 0.5 - 1e-9  # coordinates are divided before they are compared: an overlap of one half may round below it
 
 
@@ -56,7 +57,8 @@ def boxes_of(value: Any, extra: Mapping[str, Any]) -> LabelledBoxes | None:
     """Boxes as lists of four numbers, or objects ``{"box": [...], "label": …}``.
 
     An object with a ``polygon`` is the box around it. A text is read in the row's ``dialect``; without one it must be
-    such JSON. "none" and an empty list are no boxes. A box with crossed corners is kept and overlaps nothing.
+    such JSON. "none" and an empty list are no boxes; more than 1,000 are no answer. A box with crossed corners is kept
+    and overlaps nothing.
     """
     if isinstance(value, str) and extra.get("dialect"):
         value = read_places(value, extra, "box")
@@ -66,7 +68,7 @@ def boxes_of(value: Any, extra: Mapping[str, Any]) -> LabelledBoxes | None:
         value = json_of(value)
     if is_box(value):
         value = [value]
-    if not isinstance(value, (list, tuple)):
+    if not isinstance(value, (list, tuple)) or len(value) > _MOST:
         return None
     boxes, labels = [], []
     for item in value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from instruct.errors import DataError
 from instruct.evaluation.metric import Column, Metric, Scores, Settings, Statistic, Values
@@ -23,12 +24,30 @@ def kendall_tau_b(answers: Values, targets: Values) -> float:
         answers: predicted numbers, NaN for unread, shape (n,).
         targets: true numbers, shape (n,).
     """
-    upper = np.triu_indices(len(targets), 1)
-    true = np.sign(targets[:, None] - targets[None, :])[upper]
-    said = np.sign(answers[:, None] - answers[None, :])[upper]
-    said = np.where(np.isnan(said), -true, said)
-    scale = math.sqrt(float(np.count_nonzero(said)) * float(np.count_nonzero(true)))
-    return float((said * true).sum()) / scale if scale else float("nan")
+    read = ~np.isnan(answers)
+    said, true = answers[read], targets[read]
+    gap = _pairs_apart(targets) - _pairs_apart(true)  # the pairs with an unread answer
+    scale = math.sqrt(float(_pairs_apart(said) + gap) * float(_pairs_apart(targets)))
+    return float(_agreement(said, true) - gap) / scale if scale else float("nan")
+
+
+def _pairs_apart(values: Values) -> int:
+    """Pairs whose values differ."""
+    counts = np.unique(values, return_counts=True)[1]
+    return int(len(values) ** 2 - (counts**2).sum()) // 2
+
+
+def _agreement(answers: Values, targets: Values) -> int:
+    """Pairs in the same order on both sides less those in opposite order, from how often any two values meet."""
+    (said, rows), (true, columns) = (np.unique(values, return_inverse=True) for values in (answers, targets))
+    table = np.bincount(rows * len(true) + columns, minlength=len(said) * len(true)).reshape(len(said), len(true))
+    return _in_order(table) - _in_order(table[:, ::-1])
+
+
+def _in_order(table: NDArray[np.intp]) -> int:
+    """Pairs of which one is in a later row and a later column than the other."""
+    later = table[::-1, ::-1].cumsum(axis=0).cumsum(axis=1)[::-1, ::-1]
+    return int((table[:-1, :-1] * later[1:, 1:]).sum())
 
 
 def _score(pairs: Pairs, settings: Settings) -> Scores:

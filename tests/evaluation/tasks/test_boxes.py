@@ -103,3 +103,15 @@ def test_an_overlap_of_exactly_a_half_counts_in_any_unit():
         assert (score["box_acc50"], score["box_hits50"]) == (1, 1), side
     below = score_boxes(boxes_of([0, 0, 499, 1], {}), boxes_of([0, 0, 1000, 1], {}))
     assert (below["box_acc50"], below["box_hits50"]) == (0, 0)
+
+
+def test_an_answer_of_boxes_without_end_cannot_be_read():
+    """Each of 8,000 boxes had cost a row and a column of a grid of 2 GB."""
+    random = np.random.default_rng(0)
+    corners = np.sort(random.random((8000, 2, 2)), axis=1).reshape(-1, 4).tolist()
+    assert boxes_of(corners, {}) is None
+    assert len(boxes_of(corners[:1000], {}).boxes) == 1000
+    pairs = make_pairs(["a"], [str(corners)], ["[[0, 0, 1, 1]]"])
+    report = evaluate(pairs, metrics="boxes")
+    assert report.result("union_iou").value == 0
+    assert report.parts[0].counts["unparsed_answers"] == 1

@@ -106,6 +106,31 @@ def test_tau_b_agrees_with_scipy(rows):
     assert (math.isnan(value) and math.isnan(expected)) or value == pytest.approx(expected)
 
 
+def tau_of_all_pairs(answers, targets):
+    """The definition, pair by pair: a pair of which one answer is unread is ordered wrongly."""
+    score = said_apart = true_apart = 0
+    for one in range(len(targets)):
+        for other in range(one):
+            true = np.sign(targets[one] - targets[other])
+            said = np.sign(answers[one] - answers[other])
+            said = -true if np.isnan(said) else said
+            score, said_apart, true_apart = score + said * true, said_apart + abs(said), true_apart + abs(true)
+    return score / math.sqrt(said_apart * true_apart) if said_apart and true_apart else math.nan
+
+
+@given(st.lists(st.tuples(st.one_of(st.just(math.nan), st.integers(0, 4)), st.integers(0, 4)), min_size=1, max_size=25))
+def test_tau_b_with_unread_answers_is_its_definition(rows):
+    answers, targets = np.array(rows, dtype=float).T
+    assert kendall_tau_b(answers, targets) == pytest.approx(tau_of_all_pairs(answers, targets), nan_ok=True)
+
+
+def test_tau_b_of_many_examples_takes_no_square_of_them():
+    random = np.random.default_rng(0)
+    targets = random.integers(0, 12, 300_000).astype(float)
+    answers = targets + random.integers(-3, 4, 300_000)
+    assert kendall_tau_b(answers, targets) == pytest.approx(scipy.stats.kendalltau(answers, targets).statistic)
+
+
 def test_an_unread_count_is_ordered_wrongly():
     targets = np.array([1.0, 2, 3, 4])
     assert kendall_tau_b(targets, targets) == 1
