@@ -70,11 +70,6 @@ class Pairs:
         """References as texts; call on :meth:`scored` pairs, where only task answers can lack one."""
         return tuple(reference or "" for reference in self.references)
 
-    @property
-    def n_empty_predictions(self) -> int:
-        """Predictions that were missing, NaN or blank."""
-        return sum(not prediction.strip() for prediction in self.predictions)
-
     def has_reference(self) -> list[bool]:
         """Per study: is there a reference text that is not blank, or a structured ``target``?"""
         return [

@@ -20,7 +20,7 @@ class Work:
     Attributes:
         columns: by name, over the scored studies.
         origins: of each column: imported, computed or composed.
-        counts: numbers to report.
+        counted: numbers to report, by name and metric.
         made_with: weight files with their SHA-256, judges and prompts.
         outputs: by metric, what a judge wrote.
         skipped: by metric, why it has no columns.
@@ -28,10 +28,19 @@ class Work:
 
     columns: dict[str, Values] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, dict[str, int]] = field(default_factory=dict)
     made_with: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     skipped: dict[str, Unavailable] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers to report; those on which metrics differ, with the metric in the name."""
+        found: dict[str, int] = {}
+        for name, numbers in self.counted.items():
+            agreed = len(set(numbers.values())) == 1
+            found |= {name if agreed else f"{name}_of_{metric}": number for metric, number in numbers.items()}
+        return found
 
 
 def run_metrics(chosen: Sequence[Metric], named: set[str], pairs: Pairs, settings: Settings, work: Work) -> None:
@@ -59,7 +68,8 @@ def run_metrics(chosen: Sequence[Metric], named: set[str], pairs: Pairs, setting
             if name not in work.columns:
                 work.columns[name] = values
                 work.origins[name] = origin
-        work.counts.update(made.counts)
+        for name, number in made.counts.items():
+            work.counted.setdefault(name, {})[metric.name] = number
         work.made_with.update(made.made_with)
         if made.outputs:
             work.outputs[metric.name] = made.outputs

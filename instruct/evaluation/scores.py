@@ -141,7 +141,7 @@ def _value(row: Row, field: str, column: Column) -> Any:
     if (
         isinstance(value, list) != (column.width > 1)
         or len(parts) != column.width
-        or not all(isinstance(part, (int, float)) for part in parts)
+        or not all(isinstance(part, (int, float)) and not isinstance(part, bool) for part in parts)
     ):
         expected = "a number" if column.width == 1 else f"a list of {column.width} numbers"
         raise DataError(f"{row.place}: {field} is {value!r}; expected {expected} or null")

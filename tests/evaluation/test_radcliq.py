@@ -5,7 +5,7 @@ import pytest
 
 from instruct.evaluation import published_rows
 from instruct.evaluation.radcliq import radcliq
-from instruct.evaluation.radgraph import Graph, radgraph_f1
+from instruct.evaluation.radgraph import Annotation, Graph, radgraph_f1
 
 COMPONENTS = ("radgraph_f1", "bertscore", "sembscore", "bleu2")
 
@@ -39,6 +39,20 @@ def test_equal_reports_without_relations():
     score = radcliq(0.5, 1, 1)
     assert score == pytest.approx(-0.8180821, abs=1e-6)
     assert 1 / score == pytest.approx(-1.2223715, abs=1e-6)
+
+
+def test_only_relations_of_the_level_complete_ignore_case():
+    entities = (("Effusion", "OBS"), ("Left Lung", "ANAT"), ("Clear", "OBS"))
+    upper = Annotation(entities, ((0, 1, "located_at"),))
+    lower = Annotation(tuple((text.lower(), label) for text, label in entities), upper.relations)
+    assert upper.level("complete") == {
+        ("effusion", "OBS", "located_at", "left lung"),
+        ("Left Lung", "ANAT"),
+        entities[2],
+    }
+    assert upper.level("complete") & lower.level("complete") == {("effusion", "OBS", "located_at", "left lung")}
+    for level in ("simple", "partial"):
+        assert not upper.level(level) & lower.level(level)
 
 
 def test_radgraph_f1_counts_entities_and_relations_alike():

@@ -21,7 +21,6 @@ def test_rexrank_findings(rexrank_file):
     )
     assert pairs.references[3] is None
     assert pairs.section == "findings"
-    assert pairs.n_empty_predictions == 2
     assert pairs.scored().ids == ("s1", "s2", "s3")
     assert "3 of 4 predictions were cut to their findings section" in pairs.notes
 

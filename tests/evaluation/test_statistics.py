@@ -62,9 +62,11 @@ def test_delta_interval_covers_as_often_as_it_says():
 def test_bootstrap_of_a_mean_agrees_with_theory_and_repeats():
     values = np.random.default_rng(1).normal(0.4, 0.1, 400)
     theory = mean_interval(values)
+    low, high = bootstrap_interval((values,), np.mean, name="x", seed=3, resamples=20_000)
+    # The interval of 90 % has a half width of 0.84 of this one.
+    assert low == pytest.approx(theory.mean - theory.ci95, abs=0.05 * theory.ci95)
+    assert high == pytest.approx(theory.mean + theory.ci95, abs=0.05 * theory.ci95)
     low, high = bootstrap_interval((values,), np.mean, name="x", seed=3)
-    assert low == pytest.approx(theory.mean - theory.ci95, abs=0.002)
-    assert high == pytest.approx(theory.mean + theory.ci95, abs=0.002)
     assert bootstrap_interval((values,), np.mean, name="x", seed=3) == (low, high)
     assert bootstrap_interval((values,), np.mean, name="x", seed=4) != (low, high)
     assert bootstrap_interval((values,), np.mean, name="y", seed=3) != (low, high)

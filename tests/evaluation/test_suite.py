@@ -148,6 +148,7 @@ def test_a_score_may_pass_one_by_what_rounding_gives(jsonl):
             r"bertscore is 43.0; bertscore lies between .* \(a fraction, not a percent",
         ),
         ([{"id": "a", "bertscore": "high"}], "bertscore is 'high'; expected a number"),
+        ([{"id": "a", "bertscore": True}], "bertscore is True; expected a number or null"),
         ([{"id": "a", "bertscore": [1]}], "expected a number or null"),
         ([{"id": "a", "bertscore": [1, 2]}], "expected a number or null"),
         ([{"id": "a", "chexbert_prediction": [0, 1]}], "expected a list of 14 numbers"),
@@ -397,3 +398,12 @@ def test_export_of_one_id_in_several_parts_is_refused_and_nothing_written(tmp_pa
     assert not (tmp_path / "official").exists()
     for group, some in pairs.groups():
         assert len(read_predictions(export_pairs(some, tmp_path / group.task)[3])) == 1
+
+
+def test_counts_of_several_metrics_in_one_part_are_all_kept():
+    pairs = make_pairs(list("ab"), ["yes", "perhaps"], ["yes", "no"], [{"options": ["yes", "no"]}] * 2)
+    assert evaluate(pairs, metrics=["yes_no", "choice"]).parts[0].counts == {"unparsed_answers": 1}
+    said = ["[[0, 0], [1, 0], [1, 1]]", "[0, 0, 1, 1]"]  # the first is JSON, but no boxes and no list of polygons
+    pairs = make_pairs(list("ab"), said, ["[[[0, 0], [1, 0], [1, 1]]]"] * 2, [{"target": []}] * 2)
+    counts = evaluate(pairs, metrics=["boxes", "masks"]).parts[0].counts
+    assert counts == {"unparsed_answers_of_boxes": 1, "unparsed_answers_of_masks": 2}

@@ -50,14 +50,6 @@ class Area(NamedTuple):
         return self.mask | fill(self.polygons, *self.mask.shape)
 
 
-def rasterise(polygons: Sequence[Sequence[Sequence[float]]], height: int = SIDE, width: int = SIDE) -> Mask:
-    """Mask of polygons with corners (x, y) in 0–1 of the image's width and height.
-
-    A pixel is inside where its centre is, by the even-odd rule within a polygon; polygons add up.
-    """
-    return fill(polygons, height, width)
-
-
 def area_of(value: Any, extra: Mapping[str, Any]) -> Area | None:
     """A region from polygons, boxes or masks.
 

@@ -74,7 +74,13 @@ def test_several_boxes_punish_the_surplus_and_match_one_to_one():
 def test_labelled_boxes_match_within_their_label():
     target = boxes_of([{"box": [0, 0, 2, 2], "label": "Nodule"}], {})
     assert score_boxes(boxes_of([{"box": [0, 0, 2, 2], "label": "nodule"}], {}), target)["box_best_iou"] == 1
-    assert score_boxes(boxes_of([{"box": [0, 0, 2, 2], "label": "mass"}], {}), target)["box_best_iou"] == 0
+    other = score_boxes(boxes_of([{"box": [0, 0, 2, 2], "label": "mass"}], {}), target)
+    assert (other["box_best_iou"], other["box_matched_iou"], other["box_hits50"], other["box_union_iou"]) == (
+        0,
+        0,
+        0,
+        1,
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,6 +99,8 @@ def test_set_of_examples_with_nothing_unread_and_crossed_corners():
     assert report.result("detection_f1").value == pytest.approx(2 * 1 / (3 + 3))
     assert report.parts[0].counts["unparsed_answers"] == 1
     assert all(result.n_scored == 5 for result in report.parts[0].results.values())
+    report = evaluate(make_pairs(["a", "b"], ["none", "[]"], ["none", "none"]), metrics="boxes")
+    assert {result.value for result in report.parts[0].results.values()} == {1}
 
 
 def test_an_overlap_of_exactly_a_half_counts_in_any_unit():

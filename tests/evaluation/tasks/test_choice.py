@@ -118,3 +118,32 @@ def test_options_that_are_no_list():
     pairs = make_pairs(["a"], ["A"], ["x"], [{"options": "x, y"}])
     with pytest.raises(DataError, match="options is 'x, y'; expected a list of the possible answers"):
         evaluate(pairs, metrics="choice")
+
+
+def test_temporal_macro_accuracy_of_answers_is_a_mean_over_findings():
+    """Edema is right in 3 of 4, all one class; effusion in 1 of 2 classes: (3/4 + 1/2) / 2, over all classes 7/12."""
+    rows = [("edema", "stable", "stable")] * 3 + [("edema", "improving", "stable")]
+    rows += [("effusion", "worsening", "worsening"), ("effusion", "stable", "improving")]
+    pairs = make_pairs(
+        list("abcdef"),
+        [said for _, said, _ in rows],
+        [true for _, _, true in rows],
+        [{"finding": finding, "options": ["improving", "stable", "worsening"]} for finding, _, _ in rows],
+    )
+    report = evaluate(pairs, metrics="temporal")
+    assert report.result("temporal_macro_accuracy").value == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert report.result("temporal_accuracy").value == pytest.approx(4 / 6)
+
+
+def test_a_metric_of_which_some_columns_are_imported(jsonl):
+    """The imported column stays and says so; the rest is computed."""
+    pairs = make_pairs(["a", "b"], ["stable", "stable"], ["stable", "improving"], [{"finding": "edema"}] * 2)
+    rows = [{"id": study, "temporal_correct": 0.25} for study in pairs.ids]
+    report = evaluate(pairs, metrics="temporal", scores=jsonl(rows))
+    assert report.parts[0].columns["temporal_correct"].tolist() == [0.25, 0.25]
+    assert report.result("temporal_accuracy").origin.startswith("imported")
+    assert report.result("temporal_macro_accuracy").value == 0.5
+    assert report.result("temporal_macro_accuracy").origin == "computed"
+    rows = [{"id": study, "temporal_finding": place} for place, study in enumerate(pairs.ids)]
+    report = evaluate(pairs, metrics="temporal", scores=jsonl(rows))
+    assert report.result("temporal_macro_accuracy").origin.startswith("computed; imported from file.jsonl")

@@ -8,7 +8,8 @@ from sklearn.metrics import f1_score, jaccard_score
 
 from instruct.errors import DataError
 from instruct.evaluation import evaluate, make_pairs
-from instruct.evaluation.tasks.masks import area_of, dice, mask_iou, rasterise
+from instruct.evaluation.tasks.masks import area_of, dice, mask_iou
+from instruct.polygons import fill
 from instruct.regions import encode_mask
 
 HALF = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
@@ -26,9 +27,9 @@ def test_dice_and_iou_agree_with_scikit_learn(masks):
         assert dice(a, b) == mask_iou(a, b) == 1
 
 
-def test_rasterise_counts_pixel_centres():
-    assert rasterise([HALF], 4, 4).tolist() == [[True, True, False, False]] * 4
-    triangle = rasterise([[[0, 0], [1, 0], [0, 1]]], 200, 200)
+def test_fill_counts_pixel_centres():
+    assert fill([HALF], 4, 4).tolist() == [[True, True, False, False]] * 4
+    triangle = fill([[[0, 0], [1, 0], [0, 1]]], 200, 200)
     assert triangle.mean() == pytest.approx(0.5, abs=0.01)
     ring = [
         [0, 0],
@@ -42,9 +43,9 @@ def test_rasterise_counts_pixel_centres():
         [0.75, 0.25],
         [0.25, 0.25],
     ]
-    assert rasterise([ring], 8, 8).sum() == 64 - 16
-    assert rasterise([HALF, HALF], 4, 4).sum() == 8
-    assert not rasterise([], 4, 4).any()
+    assert fill([ring], 8, 8).sum() == 64 - 16
+    assert fill([HALF, HALF], 4, 4).sum() == 8
+    assert not fill([], 4, 4).any()
 
 
 @pytest.mark.parametrize("value", ["left lung", "[[[0,0],[1,1]]]", "[[[0,0],[1,1],[2]]]", "3", [["x", "y", "z"]]])
