@@ -28,7 +28,9 @@ EXPLANATIONS = {
     Reason.IMAGE_TOO_SMALL: "an image of the record is too small to show anything",
     Reason.CONSTANT_IMAGE: "all pixels of an image of the record have one value",
     Reason.SEVERAL_FRAMES: "an image file of the record holds several frames or pages",
-    Reason.PATH_OUTSIDE_ROOT: "an image path of the record leads out of the source's folder",
+    Reason.PATH_OUTSIDE_ROOT: (
+        "an image path of the record, or a link (which images.links=follow allows), leads out of the source's folder"
+    ),
     Reason.NO_IMAGE: "the record has no image, and its task needs one",
     Reason.IMAGE_COUNT: "the record has another number of images than its template places",
     Reason.EMPTY_TARGET: "the answer has no text",

@@ -62,6 +62,18 @@ def explaining(path: Path) -> Iterator[None]:
         ) from None
 
 
+def check_writable(folder: Path) -> None:
+    """Look whether a folder can be written, or made, before the work whose results it is to hold; it is not made.
+
+    Raises:
+        DataError: it cannot.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "is not writable" if there.is_dir() else "is no folder"
+        raise DataError(f"{folder}: cannot be written ({there} {why}); choose another folder")
+
+
 @contextmanager
 def writing(path: Path, sync: bool = True) -> Iterator[HashingFile]:
     """Write a file through a temporary name: synced to disk, then renamed, when the block ends without an error.

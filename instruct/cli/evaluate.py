@@ -106,10 +106,15 @@ def command(
     """Score PREDICTIONS (ReXrank JSON, CSV, JSONL) and write scores, summary and Markdown table."""
     import json
 
+    from instruct.build.files import check_writable
     from instruct.evaluation import evaluate, export_pairs, read_predictions
 
     if seed < 0:
         raise UsageError(f"--seed is {seed}; expected 0 or more")
+    out = out or Path(f"{predictions.stem}.evaluation")
+    for folder in (out, export):
+        if folder is not None:
+            check_writable(folder)
     paths = []
     if export is not None:
         paths = export_pairs(read_predictions(predictions, references, section=section), export)
@@ -130,7 +135,7 @@ def command(
         no_error_severity=no_error_severity,
         seed=seed,
     )
-    paths = report.write(out or Path(f"{predictions.stem}.evaluation")) + paths
+    paths = report.write(out) + paths
     text = json.dumps(report.summary(), indent=2, ensure_ascii=False) if as_json else report.markdown()
     click.echo(text.rstrip("\n"))
     click.echo(f"wrote {', '.join(map(str, paths))}", err=True)

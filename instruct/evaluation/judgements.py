@@ -89,7 +89,7 @@ _ABSENT = object()
 
 
 def _ask(metric: str, pairs: Pairs, settings: Settings, readable: Callable[[str], bool]) -> Judged:
-    from instruct.evaluation.models.endpoint import ask_endpoint
+    from instruct.evaluation.models.endpoint import ask_endpoint, check_endpoint
     from instruct.evaluation.models.prompts import prompt_for
     from instruct.evaluation.models.runtime import once_each, require_torch
     from instruct.evaluation.models.terms import check_terms
@@ -97,6 +97,8 @@ def _ask(metric: str, pairs: Pairs, settings: Settings, readable: Callable[[str]
 
     judge = settings.judges.get(metric, Judge())
     folder = Path(judge.where) if judge.where and Path(judge.where).is_dir() else None
+    if judge.where and folder is None:
+        check_endpoint(judge)
     try:
         if not judge.where and metric != "green":
             raise Unavailable("", "")
@@ -105,6 +107,8 @@ def _ask(metric: str, pairs: Pairs, settings: Settings, readable: Callable[[str]
             (found,) = find_weights(["green"], settings)
             folder = found.folder
     except Unavailable as why:
+        if judge.where:
+            raise
         raise Unavailable(
             "judge outputs missing",
             f"give the judge's outputs with --judgements {metric}=FILE (lines of id and output), a judge with --judge "

@@ -180,8 +180,8 @@ def _reproduce(manifest: Mapping[str, Any]) -> Markdown:
     steps = [
         f"cxr-instruct {escape(manifest['version'])} with this recipe as a file (YAML reads JSON):\n\n{recipe}",
         "and the same input files and templates give the same bytes: `cxr-instruct build recipe.yaml --data-root DATA"
-        f" --out OUT{specs}. `manifest.json` has the SHA-256 of each of the {shards:,} shards; `cxr-instruct verify OUT`"
-        " checks them.",
+        f" --out OUT{specs}. `manifest.json` has the SHA-256 of each of the {shards:,} shards;"
+        " `cxr-instruct verify OUT` checks them.",
     ]
     for title, digests in (("Input files", inputs), ("Templates", templates)):
         if digests:

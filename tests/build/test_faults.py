@@ -198,7 +198,7 @@ def test_a_path_that_climbs_out_of_the_folder(data: Path, path: str) -> None:
     file.write_text(json.dumps(records), "utf-8")
     task = "tasks=[findings_generation-rex_gradient]"
     err = build(data, "rexgradient", task, "max_bad=0", check=4).err
-    assert f"1 path_outside_root: an image path of the record leads out of the source's folder; first: {key}" in err
+    assert "1 path_outside_root: " in err and f"leads out of the source's folder; first: {key}" in err
     build(data, "rexgradient", task, "max_bad=0.1")
     assert [(row["id"], row["reason"]) for row in quarantine(data)] == [(key, "path_outside_root")]
     paths = [image["path"] for row in rows(data.parent / "out") for image in row["images"]]

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -54,6 +55,22 @@ def test_default_folder_export_and_comparison(tmp_path, predictions, monkeypatch
     assert (tmp_path / "official" / "predictions.csv").is_file()
     outcome = run("evaluate", predictions, "--metrics", "lexical", "--against", "mine.evaluation/scores.parquet")
     assert "Against the other system" in outcome.stdout
+
+
+@pytest.mark.parametrize("option", ["--out", "--export"])
+def test_a_folder_that_cannot_be_written_is_told_before_scoring(tmp_path, predictions, option, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("scored")
+
+    monkeypatch.setattr("instruct.evaluation.evaluate", never)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"file/x: cannot be written \(.*/file is no folder\); choose another"):
+        run("evaluate", predictions, option, str(tmp_path / "file" / "x"))
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != locked)
+    with pytest.raises(DataError, match=r"x/y: cannot be written \(.*/locked is not writable\)"):
+        run("evaluate", predictions, option, str(locked / "x" / "y"))
 
 
 def test_scores_judgements_and_leaderboard(tmp_path):

@@ -150,7 +150,7 @@ def test_a_refusal_is_said_at_once(endpoint):
 )
 def test_judges_that_cannot_be_asked(judge, message):
     with pytest.raises(UsageError, match=message):
-        evaluate(PAIRS, metrics="fineradscore", judges={"fineradscore": judge}, allow_third_party=True)
+        evaluate(PAIRS, metrics="fineradscore", judges={"fineradscore": judge})
     with pytest.raises(UsageError, match="no judge is asked for 'bleu2'; expected green or fineradscore"):
         evaluate(PAIRS, metrics="bleu2", judges={"bleu2": judge})
 

@@ -24,6 +24,20 @@ _AT_ONCE = 4
 _AGAIN = (408, 429, 500, 502, 503, 504)
 
 
+def check_endpoint(judge: Judge) -> None:
+    """Check what can be known of a judge without asking it.
+
+    Raises:
+        UsageError: the URL or the model's name is missing or wrong.
+    """
+    if urlsplit(judge.where).scheme not in ("http", "https") or not urlsplit(judge.where).hostname:
+        raise UsageError(
+            f"judge {judge.where!r}: expected a URL like http://localhost:8000/v1, or a folder that exists"
+        )
+    if not judge.model:
+        raise UsageError(f"judge {judge.where}: no model named; give --judge-model NAME=MODEL as the endpoint calls it")
+
+
 def ask_endpoint(
     judge: Judge, prompts: Sequence[str], readable: Callable[[str], bool], pause: float = 2.0
 ) -> list[str | None]:
@@ -40,14 +54,8 @@ def ask_endpoint(
         pause: first pause in seconds.
 
     Raises:
-        UsageError: the URL or the model's name is missing or wrong, or the endpoint refuses the first request.
+        UsageError: the endpoint refuses the first request.
     """
-    if urlsplit(judge.where).scheme not in ("http", "https") or not urlsplit(judge.where).hostname:
-        raise UsageError(
-            f"judge {judge.where!r}: expected a URL like http://localhost:8000/v1, or a folder that exists"
-        )
-    if not judge.model:
-        raise UsageError(f"judge {judge.where}: no model named; give --judge-model NAME=MODEL as the endpoint calls it")
 
     def one(prompt: str) -> str | None:
         answer: str | None = None
