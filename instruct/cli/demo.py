@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,13 @@ def command(out: Path, studies: int, everything: bool, workers: int, as_json: bo
         click.echo(json.dumps({"data": str(out / "data"), "dataset": str(dataset), "counts": to_json(counts)}))
         return
     click.echo((dataset / "counts.md").read_text("utf-8"))
-    click.echo(f"The dataset is in {dataset}. Look at it (the second way needs `pip install datasets`):\n")
-    click.echo(f"    cxr-instruct show {dataset}")
-    click.echo(f"    python -c \"import datasets; print(datasets.load_from_disk('{dataset}'))\"")
+    # In an environment that is not activated, as that of `make demo`, the commands need their folder.
+    own, here = Path(sys.executable).parent, Path.cwd()
+    own = own.relative_to(here) if own.is_relative_to(here) else own
+    folder = "" if shutil.which("cxr-instruct") else f"{own}/"
+    click.echo(f"The dataset is in {dataset}. Look at it (the second way needs `{folder}pip install datasets`):\n")
+    click.echo(f"    {folder}cxr-instruct show {dataset}")
+    click.echo(f"    {folder}python -c \"import datasets; print(datasets.load_from_disk('{dataset}'))\"")
 
 
 def build_demo(

@@ -326,12 +326,8 @@ def test_the_demo_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "writing 20 made-up studies of openi into" in done.stderr
     commands = re.findall(r"^    (.+)$", done.stdout, re.M)
     assert len(commands) == 2
-    for command in commands:  # what it prints can be typed
-        program, _, rest = command.partition(" ")
-        typed = {"cxr-instruct": f'"{sys.executable}" -m instruct.cli', "python": f'"{sys.executable}"'}[program]
-        said = subprocess.run(
-            ["bash", "-c", f"{typed} {rest}"], cwd=tmp_path, capture_output=True, text=True, check=True
-        )
+    for command in commands:  # what it prints can be typed, whether or not the environment is activated
+        said = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True)
         assert "Findings Generation" in said.stdout or "DatasetDict" in said.stdout
 
     monkeypatch.chdir(tmp_path)
