@@ -21,7 +21,7 @@ from instruct.cli.terminal import print_tables
     type=click.Choice(["sharegpt", "openai", "arrow"]),
     help="Of llamafactory [sharegpt]; arrow writes no examples and points at the build's own shards.",
 )
-@click.option("--split", "splits", type=click.Choice(["train", "val", "test"]), multiple=True, help="[all] Repeatable.")
+@click.option("--split", "splits", type=options.split, multiple=True, help="[all] Repeatable.")
 @click.option("--tasks", multiple=True, help="'[Task] [Dataset]' or its folder name [all]. Repeatable.")
 @click.option("--embed-images", is_flag=True, help="Of parquet: embed the published images of a build without them.")
 @click.option(

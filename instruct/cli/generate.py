@@ -28,7 +28,7 @@ _EVERY = 10.0  # seconds between lines of progress
     type=click.Path(path_type=Path),
     help="Dataset folder that `build` made [default: that of the recipe's mixture].",
 )
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True)
+@click.option("--split", type=options.split, default="test", show_default=True)
 @click.option("--task", "tasks", multiple=True, help="'[Task] [Dataset]' or its folder; may hold * and be repeated.")
 @click.option(
     "--adapter",

@@ -12,7 +12,7 @@ from instruct.cli import options
 @click.command("mixture")
 @click.argument("recipe")
 @options.overrides
-@click.option("--split", type=click.Choice(["train", "validation", "val", "test"]), default="train", show_default=True)
+@click.option("--split", type=options.split, default="train", show_default=True)
 @options.as_json
 def command(recipe: str, overrides: tuple[str, ...], split: str, as_json: bool) -> None:
     """Print what an epoch of the mixture RECIPE (a file, or a shipped name) draws of each "[Task] [Dataset]".

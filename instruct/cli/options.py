@@ -68,6 +68,19 @@ overrides = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 folder = click.argument("folder", type=click.Path(path_type=Path), metavar="OUT")
 
 
+class _Split(click.Choice[str]):
+    """A split by its name in the count table, or by the one that ``datasets`` gives it."""
+
+    def __init__(self) -> None:
+        super().__init__(["train", "val", "test"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert("val" if value == "validation" else value, param, ctx)
+
+
+split = _Split()
+
+
 def read_store(settings: tuple[str, ...]) -> dict[str, Any]:
     """What ``--option`` says.
 

@@ -17,7 +17,7 @@ from instruct.cli import options
 @click.option("-n", "--size", type=click.IntRange(1), help="Examples in the file [200].")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which examples are chosen.")
 @click.option("--task", help="'[Task] [Dataset]' or its folder name; default: every task.")
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Default: every split.")
+@click.option("--split", type=options.split, help="Default: every split.")
 @click.option("--pixels", type=click.IntRange(16, 4096), default=640, show_default=True, help="Longer side of images.")
 @click.option("--share", is_flag=True, help="The file is for others: refused where the terms of a source forbid that.")
 @click.option(

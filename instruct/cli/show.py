@@ -15,7 +15,7 @@ from instruct.cli.terminal import on_terminal
 @click.command("show")
 @options.folder
 @click.option("--task", help="'[Task] [Dataset]' or its folder name; default: every task.")
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Default: every split.")
+@click.option("--split", type=options.split, help="Default: every split.")
 @click.option("--id", "identifier", help="The example of this id.")
 @click.option("-n", "number", type=click.IntRange(1), default=1, show_default=True, help="Examples per task and split.")
 @options.as_json

@@ -418,6 +418,17 @@ def test_sources_tells_which_files_are_there(corpora: Corpora, tmp_path: Path) -
     assert "there:" not in call("sources", "openi").out
 
 
+def test_a_split_goes_by_both_of_its_names(tmp_path: Path) -> None:
+    call("demo", "--out", tmp_path / "demo", "--studies", 20)
+    dataset = tmp_path / "demo" / "dataset"
+    mixture = tmp_path / "mixture_it.yaml"
+    mixture.write_text(f"name: it\ndata: [{dataset}]\nuse: [{{tasks: '*'}}]\n")
+    for asked in (("show", dataset), ("mixture", mixture)):
+        told = call(*asked, "--split", "validation").out
+        assert told and told == call(*asked, "--split", "val").out
+    assert "is not one of 'train', 'val', 'test'" in call("show", dataset, "--split", "dev", check=2).err
+
+
 def test_an_answer_of_nothing_is_told(built: Path) -> None:
     done = call("show", built, "--task", "[Findings Generation] [OpenI]", "--split", "train")
     assert (done.out, done.err) == ("", "no example in what was asked for\n")
