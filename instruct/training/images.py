@@ -24,8 +24,9 @@ _DAMAGE = (
     Image.DecompressionBombError,
 )  # fmt: skip
 
-
 REFUSED_IMAGE = "refused_image"
+# Faults of an image file, not of the row that names it.
+IMAGE_REASONS = frozenset({Reason.MISSING_IMAGE, Reason.UNDECODABLE_IMAGE, Reason.CONSTANT_IMAGE, REFUSED_IMAGE})
 
 
 class ImageFault(DataError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instruct.build.files import write_bytes
-from instruct.digest import digest_bytes, digest_json
+from instruct.digest import digest_bytes, digest_code, digest_json
 from instruct.mixture.index import MixtureIndex, Part
 from instruct.mixture.rows import PartRows, open_rows
+from instruct.training.images import IMAGE_REASONS
 from instruct.training.lengths import Fault, Measured, measure_part
 
 FOLDER = "measures"
+# What decides a length, so that a change of it measures anew.
+_CODE = [f"instruct.training.{name}" for name in ("lengths", "supervision", "images", "processor")]
 
 
 @dataclass(frozen=True)
@@ -105,20 +108,45 @@ def _measure(
     part: Part, processor: Any, folder: Path, tokenized_by: Any, workers: int, say: Callable[[str], None] | None
 ) -> Measured:
     numbers = part.candidates if part.draws else part.candidates[:0]
-    key = digest_json([part.digest, digest_bytes(numbers.tobytes()), tokenized_by, _version()])
+    key = digest_json([part.digest, digest_bytes(numbers.tobytes()), tokenized_by, _version(), digest_code(_CODE)])
     file = folder / f"{key[:32]}.npz"
-    if (found := _read(file, len(numbers))) is not None:
-        return found
-    if say is not None and len(numbers):
-        say(f"measuring {part.label}: {len(numbers):,} rows")
-    found = measure_part(Chosen(open_rows(part), numbers), processor, workers)
-    faults = tuple(Fault(int(numbers[fault.row]), fault.id, fault.reason, fault.detail) for fault in found.faults)
-    found = Measured(found.length, found.supervised, found.images, faults, found.unclosed)
+    kept = _read(file, len(numbers))
+    if kept is None:
+        again = np.arange(len(numbers))
+    else:  # an image file lies outside the build: what was wrong with it may be mended by now
+        again = np.searchsorted(numbers, [fault.row for fault in kept.faults if fault.reason in IMAGE_REASONS])
+        if not len(again):
+            return kept
+    if say is not None and len(again):
+        say(f"measuring {part.label}: {len(again):,} rows")
+    found = measure_part(Chosen(open_rows(part), numbers[again]), processor, workers)
+    faults = tuple(replace(fault, row=int(numbers[again[fault.row]])) for fault in found.faults)
+    found = replace(found, faults=faults)
+    if kept is not None:
+        found = _renewed(kept, again, found)
+    _write(file, found)
+    return found
+
+
+def _renewed(kept: Measured, again: NDArray[np.int64], found: Measured) -> Measured:
+    """What was kept, with some of its rows as they were found now."""
+    length, supervised = kept.length.copy(), kept.supervised.copy()
+    length[again], supervised[again] = found.length, found.supervised
+    faults = [fault for fault in kept.faults if fault.reason not in IMAGE_REASONS] + list(found.faults)
+    return Measured(
+        length,
+        supervised,
+        kept.images,
+        tuple(sorted(faults, key=lambda fault: fault.row)),
+        kept.unclosed + found.unclosed,
+    )
+
+
+def _write(file: Path, found: Measured) -> None:
     content = io.BytesIO()
-    side = json.dumps({"faults": [asdict(fault) for fault in faults], "unclosed": found.unclosed})
+    side = json.dumps({"faults": [asdict(fault) for fault in found.faults], "unclosed": found.unclosed})
     np.savez(content, length=found.length, supervised=found.supervised, images=found.images, side=np.array(side))
     write_bytes(file, content.getvalue())
-    return found
 
 
 def _read(file: Path, rows: int) -> Measured | None:
@@ -145,7 +173,5 @@ def _version() -> str:
 
 def only_rows(index: MixtureIndex, chosen: list[NDArray[np.int64]]) -> MixtureIndex:
     """An index of which only some rows are candidates, each drawn once."""
-    from dataclasses import replace
-
     parts = tuple(replace(part, rows=rows, draws=len(rows)) for part, rows in zip(index.parts, chosen, strict=True))
     return replace(index, parts=parts)

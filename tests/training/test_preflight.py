@@ -101,6 +101,23 @@ def test_what_a_user_reads(spoilt: tuple[Path, dict[str, str]], tiny: Tiny, tmp_
     assert told["excluded"] == 7 and told["parts"][0]["usable"] == usable(again)
 
 
+def test_images_that_are_back_are_found_again(tmp_path: Path, demo_dataset: Path, tiny: Tiny) -> None:
+    """What was measured is kept with the run; a disk that was not mounted must not be."""
+    dataset = copied(demo_dataset, tmp_path / "dataset", own_images=True)
+    run = recipe(tmp_path / "run", dataset, tiny("llava"), **ONLY)
+    (tmp_path / "images").rename(tmp_path / "away")
+    gone = check(run)
+    assert usable(gone) == 0 and {entry.reason for entry in gone.exclusions} == {"missing_image"}
+    (tmp_path / "away").rename(tmp_path / "images")
+    back = check(run)
+    assert not back.exclusions and usable(back) == back.parts[0].rows
+    fresh = check(recipe(tmp_path / "fresh", dataset, tiny("llava"), **ONLY))
+    assert back.parts == fresh.parts
+    said: list[str] = []
+    assert check(run, say=said.append).parts == fresh.parts
+    assert not any(line.startswith("measuring") for line in said)  # and is kept now
+
+
 def test_training_on_nothing_is_refused(tmp_path: Path, demo_dataset: Path, tiny: Tiny) -> None:
     run = recipe(tmp_path / "run", demo_dataset, tiny("llava"), plan={"max_length": 20}, **ONLY)
     err = call("check", write_recipe(tmp_path / "r.yaml", run), check=4).err
