@@ -71,7 +71,7 @@ def resume_from(run: Path, resume: str | None) -> tuple[Path | None, list[str]]:
         resume: ``auto`` for the newest complete checkpoint, if any; a checkpoint's folder; None to start a new run.
 
     Raises:
-        UsageError: a new run would overwrite checkpoints; or there is no such checkpoint.
+        UsageError: a new run would overwrite checkpoints; or there is no such checkpoint, or it is another run's.
         DataError: the named checkpoint is not complete.
     """
     if resume is None:
@@ -87,6 +87,11 @@ def resume_from(run: Path, resume: str | None) -> tuple[Path | None, list[str]]:
     checkpoint = Path(resume)
     if not checkpoint.is_dir() or not _NAME.fullmatch(checkpoint.name):
         raise UsageError(f"{checkpoint}: no checkpoint folder; expected auto or RUN/checkpoint-N")
+    if checkpoint.resolve().parent != run.resolve():
+        raise UsageError(
+            f"{checkpoint}: is not of the run in {run}; expected {run}/checkpoint-N. To go on with the other run,"
+            f" use its recipe with out={checkpoint.parent}"
+        )
     if why := fault(checkpoint):
         raise DataError(f"{checkpoint}: cannot be resumed from: {why}; --resume auto takes the newest complete one")
     return checkpoint, [f"resuming from {checkpoint}"]

@@ -133,9 +133,10 @@ def _training(run: Path, record: dict[str, Any]) -> list[str]:
 
 
 def _scores(run: Path) -> list[str]:
+    """Of the adapter as it is; after an early stop, that is not the last that was evaluated."""
     lines = []
-    if evaluations := list(read_log(run, "evaluation")):
-        last = evaluations[-1]
+    *_, end = read_log(run, "end")
+    if last := end["evaluation"]:
         parts = last["parts"].items()
         lines += [f"Loss per supervised token on held-out examples, step {last['step']}:", ""]
         lines += _table(
@@ -146,7 +147,7 @@ def _scores(run: Path) -> list[str]:
                 for label, part in parts
             ],
         )
-    for scores in list(read_log(run, "scores"))[-1:]:
+    for scores in [line for line in read_log(run, "scores") if line["step"] == end["step"]][-1:]:
         parts = scores["parts"]
         metrics = sorted({name for part in parts.values() for name in part["values"]})
         lines += ["", f"Generated answers, step {scores['step']}:", ""]

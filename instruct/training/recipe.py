@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from instruct.mixture.recipe import MixtureRecipe, load_mixture_recipe
 from instruct.model import StrictModel
@@ -115,7 +115,7 @@ class Evaluation(StrictModel):
         default=None,
         ge=1,
         description="Stop after this many evaluations in a row without a lower loss, and keep the best checkpoint's "
-        "adapter; save.every must be a multiple of every.",
+        "adapter; save.every must be every.",
     )
 
     @model_validator(mode="after")
@@ -178,16 +178,20 @@ class TrainingRecipe(StrictModel):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     evaluation: Evaluation | None = Field(default_factory=Evaluation, description="null: no evaluation loss.")
     generation: GenerationHook | None = Field(default=None, description="Generate at every checkpoint; null: do not.")
-    save: Save = Field(default_factory=Save)
+    save: Save = Field(default_factory=Save, validate_default=True)
     loader: Loader = Field(default_factory=Loader)
     log: Log = Field(default_factory=Log)
 
-    @model_validator(mode="after")
-    def _best_checkpoint_exists(self) -> TrainingRecipe:
-        evaluation = self.evaluation
-        if evaluation and evaluation.early_stop and evaluation.every and self.save.every % evaluation.every:
-            raise ValueError("with early_stop, save.every must be a multiple of evaluation.every")
-        return self
+    @field_validator("save")
+    @classmethod
+    def _best_checkpoint_exists(cls, save: Save, info: ValidationInfo) -> Save:
+        evaluation: Evaluation | None = info.data.get("evaluation")
+        if evaluation and evaluation.early_stop and save.every != evaluation.every:
+            raise ValueError(
+                f"with early_stop, save.every ({save.every}) must be evaluation.every ({evaluation.every}):"
+                " the best adapter is taken from its checkpoint"
+            )
+        return save
 
     def mixture_recipe(self) -> MixtureRecipe:
         """The mixture, read from its file where the recipe names one.

@@ -17,9 +17,10 @@ from instruct.mixture.rows import open_rows
 from instruct.training import checkpoints
 from instruct.training.base import load_base, model_processor
 from instruct.training.log import FILE as LOG
-from instruct.training.log import write_event
+from instruct.training.log import read_log, write_event
 from instruct.training.lora import attach_adapter, trains_vision
 from instruct.training.meter import Meter
+from instruct.training.model_card import FILE as CARD
 from instruct.training.model_card import write_card
 from instruct.training.plot import plot_loss
 from instruct.training.prepare import Prepared, prepare
@@ -58,8 +59,8 @@ def train(recipe: TrainingRecipe, resume: str | None = None, *, say: Callable[[s
 
     Args:
         recipe: what to train, on what, how.
-        resume: ``auto`` continues from the newest complete checkpoint of the run's folder, if there is one; or a
-            checkpoint's folder; None starts a new run.
+        resume: ``auto`` continues from the newest complete checkpoint of the run's folder, if there is one, and leaves
+            a finished run as it is; or a checkpoint's folder; None starts a new run.
         say: gets lines for people, on the main process.
 
     Raises:
@@ -81,7 +82,8 @@ def train(recipe: TrainingRecipe, resume: str | None = None, *, say: Callable[[s
     with ExitStack() as stack:
         if state.is_main_process:
             stack.enter_context(locked(recipe.out / ".lock" / "run", "training"))
-        checkpoint, lines = checkpoints.resume_from(recipe.out, resume)
+        done = _finished(recipe.out) if resume == "auto" else None
+        checkpoint, lines = checkpoints.resume_from(recipe.out, resume) if done is None else (None, [])
         for line in lines:
             quiet(line)
         processor = model_processor(recipe.model)
@@ -89,8 +91,11 @@ def train(recipe: TrainingRecipe, resume: str | None = None, *, say: Callable[[s
             data = prepare(recipe, processor, workers=_workers(state), say=quiet)
         _same_everywhere(data, state)
         check_kinds(recipe, data.plan, data.measures.images)
-        if checkpoint is not None:
+        if checkpoint is not None or done is not None:
             checkpoints.check_same_run(recipe.out, data.facts)
+        if done is not None:
+            quiet(f"{done.out}: is finished; --resume {done.out}/checkpoint-N would go on from there")
+            return done
         set_seed(recipe.plan.seed)  # the adapter starts from random numbers
         model = load_base(recipe.model, recipe.quant, state.device)
         align_pad_token(model, processor)
@@ -108,6 +113,16 @@ def train(recipe: TrainingRecipe, resume: str | None = None, *, say: Callable[[s
             _finish(recipe, result, quiet)
         state.wait_for_everyone()
     return result
+
+
+def _finished(out: Path) -> Result | None:
+    """What a finished run gave; None where it is not finished, or was started again since."""
+    if not (out / LOG).is_file() or not (out / ADAPTER / CARD).is_file():  # the card is written last
+        return None
+    *_, last = [{"event": ""}, *(line for line in read_log(out) if line["event"] in ("start", "end"))]
+    if last["event"] != "end":
+        return None
+    return Result(out, out / ADAPTER, last["step"], last["loss"], last["evaluation"])
 
 
 def _workers(state: Any) -> int:

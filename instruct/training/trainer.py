@@ -112,8 +112,9 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
 
     def final_evaluation(self) -> dict[str, Any] | None:
         """The evaluation of the adapter as it is now, made if the last one was of another."""
-        if self.args.load_best_model_at_end and self.state.best_global_step:
-            self._best = int(self.state.best_global_step)
+        # Not `best_global_step`: that may be a step without a checkpoint, whose adapter is gone.
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
+            self._best = checkpoints.step_of(Path(self.state.best_model_checkpoint))
         if self._evaluated is None or self._evaluated["step"] != self.adapter_step:
             self.evaluate()
         return self._evaluated

@@ -124,6 +124,15 @@ def test_early_stop_keeps_the_best(tmp_path: Path, demo_dataset: Path, tiny: Cal
     assert result.evaluation is not None and result.evaluation["loss"] == pytest.approx(trace[best], rel=1e-6)
     kept = (tmp_path / "run" / f"checkpoint-{best}" / "adapter_model.safetensors").read_bytes()
     assert kept == (result.adapter / "adapter_model.safetensors").read_bytes()
+    scores = (tmp_path / "run" / "README.md").read_text("utf-8").split("## Scores")[1]
+    assert f"examples, step {best}:" in scores and f"| All | {trace[best]:.4f} |" in scores
+    # The same command again has nothing to do, though the plan has steps left.
+    log = (tmp_path / "run" / "log.jsonl").read_bytes()
+    assert train(made, "auto") == result
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == log
+    # Who names a checkpoint does go on.
+    train(made, str(tmp_path / "run" / f"checkpoint-{best}"))
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() != log
 
 
 def test_validation_rows_that_are_all_too_long(tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]) -> None:

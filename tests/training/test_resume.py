@@ -108,9 +108,16 @@ def test_a_partial_checkpoint_is_passed_over(made: Recipe, stopped: Path, tiny_r
 
 def test_a_finished_run_has_nothing_left_to_do(made: Recipe, tiny_run: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_run, tmp_path / "run")
-    assert train(made(), "auto").steps == 8
+    said: list[str] = []
+    result = train(made(), "auto", say=said.append)
+    assert (
+        said[-1] == f"{tmp_path / 'run'}: is finished; --resume {tmp_path / 'run'}/checkpoint-N would go on from there"
+    )
+    (end,) = read_log(tmp_path / "run", "end")
+    assert (result.steps, result.loss, result.evaluation) == (8, end["loss"], end["evaluation"])
     assert_same_run(tiny_run, tmp_path / "run")
-    assert sum(1 for _ in read_log(tmp_path / "run", "end")) == 2
+    with pytest.raises(DataError, match="cannot be resumed, this is another run"):
+        train(made(lora={"r": 8}), "auto")
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------
@@ -170,6 +177,13 @@ def test_one_run_at_a_time(made: Recipe, tmp_path: Path) -> None:
 
     with locked(tmp_path / "run" / ".lock" / "run", "training"), pytest.raises(UsageError, match="another training is"):
         train(made())
+
+
+def test_a_checkpoint_of_another_run(made: Recipe, stopped: Path, tiny_run: Path) -> None:
+    before = (stopped / "run.json").read_bytes()
+    with pytest.raises(UsageError, match=rf"checkpoint-8: is not of the run in {stopped}; .* out={tiny_run}"):
+        train(made(), str(tiny_run / "checkpoint-8"))
+    assert (stopped / "run.json").read_bytes() == before
 
 
 def test_no_such_checkpoint(made: Recipe, tmp_path: Path) -> None:

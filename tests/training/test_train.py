@@ -165,8 +165,11 @@ def test_what_a_recipe_may_not_say(tmp_path: Path, demo_dataset: Path) -> None:
         load_training_recipe(file, ["lora.rank=8"])
     with pytest.raises(SpecError, match=r"model.id: this key is required"):
         load_training_recipe(file, ["model={revision: main}"])
-    with pytest.raises(SpecError, match=r"save.every must be a multiple of evaluation.every"):
-        load_training_recipe(file, ["evaluation.early_stop=2", "evaluation.every=3"])
+    with pytest.raises(SpecError, match=r"r.yaml:\d+:\d+: save: .* save.every \(4\) must be evaluation.every \(2\)"):
+        load_training_recipe(file, ["evaluation.early_stop=2", "evaluation.every=2"])
+    with pytest.raises(SpecError, match=r"r.yaml:1:1: .* save.every \(500\) must be evaluation.every \(4\)"):
+        file.write_text(made.model_dump_json(exclude={"save"}), "utf-8")
+        load_training_recipe(file, ["evaluation.early_stop=2"])
     with pytest.raises(SpecError, match=r"early_stop counts evaluations: set every too"):
         load_training_recipe(file, ["evaluation.early_stop=2", "evaluation.every=null"])
     assert load_training_recipe(file, ["plan.steps=null", "plan.epochs=2"]).plan.epochs == 2
