@@ -99,6 +99,14 @@ def load_adapter(model: Any, adapter: Path) -> Any:
     return wrapped
 
 
-def trains_vision(lora: Lora) -> bool:
-    """Whether a batch without images may leave some of the adapter unused."""
-    return lora.targets is not None or lora.preset != "language"
+def may_be_unused(lora: Lora, text_only: bool) -> bool:
+    """Whether a batch may leave some of the adapter without a gradient, which DDP has to look for.
+
+    Args:
+        lora: which layers have an adapter.
+        text_only: whether there are rows without images. With images in all, those between vision tower and language
+            model are used, but not all of the tower: LLaVA takes the output of its last layer but one.
+    """
+    if lora.targets is not None or lora.preset == "all-linear":
+        return True
+    return text_only and lora.preset == "language+projector"

@@ -18,7 +18,7 @@ from instruct.training import checkpoints
 from instruct.training.base import load_base, model_processor
 from instruct.training.log import FILE as LOG
 from instruct.training.log import read_log, write_event
-from instruct.training.lora import attach_adapter, trains_vision
+from instruct.training.lora import attach_adapter, may_be_unused
 from instruct.training.meter import Meter
 from instruct.training.model_card import FILE as CARD
 from instruct.training.model_card import write_card
@@ -145,6 +145,7 @@ def _trainer(recipe: TrainingRecipe, data: Prepared, processor: Any, model: Any)
     from transformers import EarlyStoppingCallback, PrinterCallback
 
     from instruct.training.collate import Collator
+    from instruct.training.faults import Carrying
     from instruct.training.order import PlannedRows
     from instruct.training.trainer import LoraTrainer
     from instruct.training.validation import Validation
@@ -167,10 +168,10 @@ def _trainer(recipe: TrainingRecipe, data: Prepared, processor: Any, model: Any)
         validation=validation,
         meter=Meter(model, recipe.gradient_checkpointing),
         model=model,
-        args=training_arguments(recipe, data.plan.steps, trains_vision(recipe.lora) and data.draws_text_only),
+        args=training_arguments(recipe, data.plan.steps, may_be_unused(recipe.lora, data.draws_text_only)),
         train_dataset=rows,
         eval_dataset=rows,  # asked for, and not used: `evaluate` has rows of its own
-        data_collator=collator,
+        data_collator=Carrying(collator),
     )
     trainer.remove_callback(PrinterCallback)
     if recipe.evaluation is not None and recipe.evaluation.early_stop is not None:

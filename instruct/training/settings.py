@@ -55,7 +55,7 @@ def training_arguments(recipe: TrainingRecipe, steps: int, find_unused: bool = F
     optimizer, evaluation = recipe.optimizer, recipe.evaluation
     stops = evaluation is not None and evaluation.early_stop is not None
     half = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and recipe.model.dtype != "float32"
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(recipe.out),
         run_name=recipe.name,
         seed=recipe.plan.seed,
@@ -96,6 +96,9 @@ def training_arguments(recipe: TrainingRecipe, steps: int, find_unused: bool = F
         ddp_find_unused_parameters=find_unused,
         ddp_timeout=int(_PATIENCE.total_seconds()),
     )
+    arguments.device  # noqa: B018  # counts the GPUs in sight, which the Trainer would spread each batch over
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def _checkpointing(recipe: TrainingRecipe) -> dict[str, Any]:

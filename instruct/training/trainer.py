@@ -13,6 +13,7 @@ from transformers import Trainer, TrainerCallback
 
 from instruct.errors import DataError
 from instruct.training import checkpoints
+from instruct.training.faults import raised
 from instruct.training.log import console_evaluation, console_line, write_event
 from instruct.training.loss import supervised_loss
 from instruct.training.meter import Meter
@@ -44,9 +45,13 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         self.add_callback(_Steps(self))
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
-        """Batches of an optimizer step; the wait for them is measured."""
+        """Batches of an optimizer step; the wait for them is measured.
+
+        Raises:
+            UserError: a batch could not be made.
+        """
         start = time.perf_counter()
-        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        batches, items = super().get_batch_samples(raised(epoch_iterator), num_batches, device)
         self._meter.wait(time.perf_counter() - start)
         return batches, items
 

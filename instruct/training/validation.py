@@ -13,6 +13,7 @@ from instruct.mixture.index import MixtureIndex
 from instruct.mixture.rows import open_rows
 from instruct.synth.keyed import Draws
 from instruct.training.collate import Collator
+from instruct.training.faults import Carrying, raised
 from instruct.training.loss import supervised_loss
 
 
@@ -38,9 +39,6 @@ class Validation:
         batch_size: rows per forward pass of a process.
         max_length: tokens of the longest row.
         workers: loader processes per process.
-
-    Attributes:
-        left_out: rows that are not evaluated on, because they are too long or have a fault.
     """
 
     def __init__(
@@ -53,14 +51,13 @@ class Validation:
         max_length: int,
         workers: int = 0,
     ) -> None:
-        self._collator, self._workers, self.left_out = collator, workers, 0
+        self._collator, self._workers = collator, workers
         self._labels = sorted({part.label for part in index.parts if len(part.candidates)})
         self._rows = [open_rows(part) for part in index.parts]
         self._batches: list[tuple[str, int, list[int]]] = []
         for number, (part, length) in enumerate(zip(index.parts, lengths, strict=True)):
             rows = part.candidates
             usable = rows[(length[rows] >= 0) & (length[rows] <= max_length)]
-            self.left_out += len(rows) - len(usable)
             usable = usable[np.argsort(length[usable], kind="stable")]  # less padding
             for start in range(0, len(usable), batch_size):
                 self._batches.append((part.label, number, usable[start : start + batch_size].tolist()))
@@ -105,11 +102,11 @@ class Validation:
         loader = torch.utils.data.DataLoader(
             _Rows([[(number, row) for row in rows] for _, number, rows, _ in own], self._rows),
             batch_size=None,
-            collate_fn=self._collator,
+            collate_fn=Carrying(self._collator),
             num_workers=self._workers,
             generator=torch.Generator(),  # the global one belongs to dropout
         )
-        for (label, _, _, counted), batch in zip(own, loader, strict=True):
+        for (label, _, _, counted), batch in zip(own, raised(loader), strict=True):
             yield label, counted, send_to_device(batch, accelerator.device)
 
 

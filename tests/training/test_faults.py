@@ -15,6 +15,7 @@ from instruct.training.log import read_log
 from instruct.training.run import train
 from tests.build.helpers import rows
 from tests.training.runs import evaluations, losses, recipe
+from tests.training.spoil import change, copied, cut_file
 
 FINDINGS, SUMMARIES = "[Findings Generation] [REX-Gradient]", "[Findings Summarization] [REX-Gradient]"
 
@@ -102,9 +103,22 @@ def test_a_truncated_image(truncated: tuple[Path, str], tmp_path: Path, tiny: Ca
     changes = {"mixture": mixture, "plan": {"steps": 13, "micro_batch": 8}, "evaluation": None}
     with pytest.raises(DataError, match=rf"row {name}, image 1: .*truncated"):
         train(recipe(tmp_path / "error", dataset, tiny("llava"), **changes))
+    with pytest.raises(DataError) as caught:
+        train(recipe(tmp_path / "workers", dataset, tiny("llava"), loader={"workers": 2}, **changes))
+    assert str(caught.value).startswith(f"row {name}, image 1: ") and "Traceback" not in str(caught.value)
     train(recipe(tmp_path / "mask", dataset, tiny("llava"), loader={"on_bad_image": "mask"}, **changes))
     lines = list(read_log(tmp_path / "mask", "train"))
     assert sum(line["bad_images"] for line in lines) == sum(line["masked_rows"] for line in lines) == 1
+
+
+def test_a_broken_image_of_the_evaluation(tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]) -> None:
+    dataset = copied(demo_dataset, tmp_path / "dataset", own_images=True)
+    config = _config(dataset, FINDINGS)
+    change(dataset, lambda found: [cut_file(row["images"][0]["path"]) for row in found], config, "validation")
+    changes = {"mixture": {"use": [{"configs": FINDINGS}]}, "plan": {"steps": 1}, "loader": {"workers": 1}}
+    with pytest.raises(DataError, match=r"^row .*, image 1: .*truncated") as caught:
+        train(recipe(tmp_path / "run", dataset, tiny("llava"), **changes))
+    assert "Traceback" not in str(caught.value)
 
 
 def test_early_stop_keeps_the_best(tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]) -> None:

@@ -266,6 +266,31 @@ def test_recipes_are_read_without_torch() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_a_process_takes_one_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With several in sight the library would spread a batch over them, and lose what is no tensor on the way."""
+    from instruct.training.settings import training_arguments
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert training_arguments(recipe(tmp_path, tmp_path, tmp_path), steps=1).n_gpu <= 1
+
+
+@pytest.mark.parametrize(
+    ("lora", "text_only", "looks"),
+    [
+        ({"preset": "language"}, True, False),
+        ({"preset": "language+projector"}, False, False),
+        ({"preset": "language+projector"}, True, True),
+        ({"preset": "all-linear"}, False, True),
+        ({"targets": ["q_proj"]}, False, True),
+    ],
+)
+def test_where_parts_of_the_adapter_may_be_unused(lora: dict[str, Any], text_only: bool, looks: bool) -> None:
+    from instruct.training.lora import may_be_unused
+    from instruct.training.recipe import Lora
+
+    assert may_be_unused(Lora.model_validate(lora), text_only) is looks
+
+
 def test_schedules_and_warmup(tmp_path: Path) -> None:
     from instruct.training.settings import training_arguments
 

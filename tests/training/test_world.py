@@ -78,6 +78,20 @@ def test_two_processes_are_one(one: Path, two: Path) -> None:
     assert apart(evaluations(one), evaluations(two)) <= 1e-5
 
 
+def test_a_layer_of_the_vision_tower_that_is_not_used(
+    tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]
+) -> None:
+    """As of LLaVA-1.5, which takes the output of the last layer but one: every row has an image all the same."""
+    model = tmp_path / "model"
+    shutil.copytree(tiny("llava"), model)
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    (model / "config.json").write_text(json.dumps(config | {"vision_feature_layer": -2}), "utf-8")
+    only = {"mixture": {"use": [{"tasks": "Findings Generation"}]}, "evaluation": None}
+    made = recipe(tmp_path / "run", demo_dataset, model, **only, plan={"steps": 2})
+    finish(launch(TWO, write_recipe(tmp_path / "r.yaml", made)))
+    assert list(losses(tmp_path / "run")) == [1, 2]
+
+
 def test_two_nodes_are_one_process(one: Path, make: Make, tmp_path: Path) -> None:
     """Two launches that find each other by address, as on two machines, with a disk that both see."""
     file = write_recipe(tmp_path / "r.yaml", make(tmp_path / "run", micro_batch=4))
