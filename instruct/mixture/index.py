@@ -144,7 +144,9 @@ def _mix(recipe: MixtureRecipe, shelf: Shelf, chain: Sequence[Path]) -> list[_Po
     base: Location = () if own is recipe or own.use is None else ("splits", shelf.split)
     uses = own.use or recipe.use
     entries = [((*base, "use", number), entry) for number, entry in enumerate(uses)]
-    selected = iter(select(recipe, entries, shelf.held(recipe)))
+    # A mixture of nothing but mixtures that name their folders needs none itself.
+    held = shelf.held(recipe) if recipe.data or any(entry.mixture is None for entry in uses) else []
+    selected = iter(select(recipe, entries, held))
     portions = []
     for location, entry in entries:
         chosen = [_Portion(held, held.size) for held in next(selected)]

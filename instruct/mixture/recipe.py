@@ -166,7 +166,7 @@ class MixtureRecipe(StrictModel):
             SpecError: there is no such mixture, it is invalid, or it leads back to one of those around it.
         """
         chain = [*chain, self._file.path.resolve()] if self._file is not None else list(chain)
-        path = (self._file.path.parent if self._file is not None else Path()) / name
+        path = self._beside(name)
         if not path.is_file():
             if name not in (known := shipped_recipes("mixture")):
                 raise SpecError(
@@ -184,6 +184,25 @@ class MixtureRecipe(StrictModel):
         if not inner.data:
             inner = inner.model_copy(update={"data": self.data})
         return inner, chain
+
+    def standalone(self) -> MixtureRecipe:
+        """The same mixture for a file in any folder: the files of others are named by their absolute paths."""
+        splits = {
+            name: split.model_copy(update={"use": self._named(split.use)}) if split.use else split
+            for name, split in self.splits.items()
+        }
+        return self.model_copy(update={"use": self._named(self.use), "splits": splits})
+
+    def _named(self, entries: Sequence[Use]) -> list[Use]:
+        return [
+            entry.model_copy(update={"mixture": str(path.absolute())})
+            if entry.mixture is not None and (path := self._beside(entry.mixture)).is_file()
+            else entry
+            for entry in entries
+        ]
+
+    def _beside(self, name: str) -> Path:
+        return (self._file.path.parent if self._file is not None else Path()) / name
 
 
 def load_mixture_recipe(path: str | Path, overrides: Sequence[str] = ()) -> MixtureRecipe:

@@ -15,6 +15,7 @@ from instruct.training.base import base_fingerprint
 from instruct.training.exclusions import read_exclusions
 from instruct.training.measures import Measures, measure_index, only_rows
 from instruct.training.recipe import TrainingRecipe
+from instruct.training.settings import mixed_precision
 from instruct.training.validation import choose_rows
 
 _SHOWN = 5
@@ -95,6 +96,7 @@ def prepare(
         "steps": plan.steps,
         "seed": limits.seed,
         "dtype": recipe.model.dtype,
+        "precision": mixed_precision(recipe),
         "lora": recipe.lora.model_dump(mode="json"),
         "quant": recipe.quant.model_dump(mode="json") if recipe.quant else None,
         "optimizer": recipe.optimizer.model_dump(mode="json"),

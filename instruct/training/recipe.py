@@ -166,7 +166,8 @@ class TrainingRecipe(StrictModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", description="Name of the run.")
     out: Path = Field(description="Folder of the run.")
     mixture: str | MixtureRecipe = Field(
-        description="What is trained on: a mixture recipe's file, or the mixture itself."
+        description="What is trained on: a mixture recipe's file, relative to this one, or a shipped name; or the "
+        "mixture itself."
     )
     model: ModelChoice
     lora: Lora = Field(default_factory=Lora)
@@ -207,7 +208,8 @@ def load_training_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Tra
 
     Args:
         path: a file, or the name of a shipped recipe (``lora_tiny``).
-        overrides: ``key=value`` texts; dotted keys reach inside (``plan.steps=20``); values are YAML.
+        overrides: ``key=value`` texts; dotted keys reach inside (``plan.steps=20``); values are YAML, paths relative to
+            the working directory.
 
     Raises:
         SpecError: with every fault.
@@ -216,4 +218,8 @@ def load_training_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Tra
     recipe, file = load_recipe_with_places(path, TrainingRecipe, overrides, kind="lora")
     if isinstance(recipe.mixture, MixtureRecipe):
         recipe.mixture.stands_in(file, ("mixture",))
+    elif not any(override.startswith("mixture=") for override in overrides):
+        beside = file.path.parent / recipe.mixture
+        if beside.is_file():
+            return recipe.model_copy(update={"mixture": str(beside)})
     return recipe

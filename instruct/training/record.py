@@ -89,11 +89,9 @@ def say_plan(recipe: TrainingRecipe, data: Prepared, model: Any, say: Callable[[
 
 
 def _plain(recipe: TrainingRecipe) -> dict[str, Any]:
-    """The recipe with all its values; of the mixture, those that say something."""
-    mixture = recipe.mixture
-    if not isinstance(mixture, str):
-        return recipe.model_dump(mode="json") | {"mixture": mixture.model_dump(mode="json", exclude_defaults=True)}
-    return recipe.model_dump(mode="json")
+    """The recipe with all its values; of the mixture, those that say something, wherever it was read from."""
+    mixture = recipe.mixture_recipe().standalone()
+    return recipe.model_dump(mode="json") | {"mixture": mixture.model_dump(mode="json", exclude_defaults=True)}
 
 
 def _device_name(device: Any) -> str:

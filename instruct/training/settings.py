@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,14 @@ def accumulation(recipe: TrainingRecipe, world: int) -> int:
     return plan.global_batch // (plan.micro_batch * world)
 
 
+def mixed_precision(recipe: TrainingRecipe) -> Literal["no", "bf16"]:
+    """What a run computes in where its weights have more bits; the recipe and the machine decide, not the launcher."""
+    import torch
+
+    half = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and recipe.model.dtype != "float32"
+    return "bf16" if half else "no"
+
+
 def training_arguments(recipe: TrainingRecipe, steps: int, find_unused: bool = False) -> Any:
     """Arguments of ``transformers.Trainer``.
 
@@ -54,7 +62,8 @@ def training_arguments(recipe: TrainingRecipe, steps: int, find_unused: bool = F
 
     optimizer, evaluation = recipe.optimizer, recipe.evaluation
     stops = evaluation is not None and evaluation.early_stop is not None
-    half = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and recipe.model.dtype != "float32"
+    precision = mixed_precision(recipe)
+    os.environ["ACCELERATE_MIXED_PRECISION"] = precision  # or what `accelerate launch` put there would win
     arguments = TrainingArguments(
         output_dir=str(recipe.out),
         run_name=recipe.name,
@@ -72,7 +81,7 @@ def training_arguments(recipe: TrainingRecipe, steps: int, find_unused: bool = F
         adam_beta1=optimizer.betas[0],
         adam_beta2=optimizer.betas[1],
         max_grad_norm=optimizer.max_grad_norm,
-        bf16=half,
+        bf16=precision == "bf16",
         **_checkpointing(recipe),
         logging_steps=recipe.log.every,
         logging_first_step=True,

@@ -116,6 +116,16 @@ def test_a_nested_mixture_keeps_its_proportions_and_adds_up(mix, tmp_path, built
     assert rest == sizes | {findings: 30 + sizes[findings], impression: 10 + sizes[impression]}
 
 
+def test_a_mixture_of_mixtures_needs_no_folders_of_its_own(mix, tmp_path, built):
+    (tmp_path / "inner.yaml").write_text(f"name: inner\ndata: [{built}]\nuse: [{{tasks: Findings Generation}}]\n")
+    assert draws(mix("use: [{mixture: inner.yaml, count: 7}]\n", data=None)) == {
+        "[Findings Generation] [REX-Gradient]": 7
+    }
+    (tmp_path / "inner.yaml").write_text("name: inner\nuse: [{tasks: Findings Generation}]\n")
+    with pytest.raises(SpecError, match=r"inner.yaml:1:1: data: names no dataset folder"):
+        build_index(mix("use: [{mixture: inner.yaml}]\n", data=None))
+
+
 def test_validation_and_test_have_each_row_once(mix, built, tmp_path):
     (tmp_path / "inner.yaml").write_text("name: inner\nuse: [{tasks: 'Findings*', count: 300}]\n")
     recipe = mix("use: [{mixture: inner.yaml, repeats: 9}, {tasks: '*', count: 1000}]\nsplits: {test: {cap: 4}}\n")

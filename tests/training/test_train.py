@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from instruct.errors import DataError, SpecError, UsageError
+from instruct.mixture.index import build_index
 from instruct.mixture.plan import RunPlan
 from instruct.training.log import read_log
 from instruct.training.recipe import TrainingRecipe, load_training_recipe
@@ -72,6 +73,7 @@ def test_the_record_of_a_run(tiny_run: Path, tiny: Callable[..., Path]) -> None:
     record = json.loads((tiny_run / "run.json").read_text("utf-8"))
     assert record["facts"]["base"]["id"] == str(tiny("llava"))
     assert record["facts"]["plan"] == RunPlan.load(tiny_run).digest
+    assert record["facts"]["precision"] == "no"  # on a CPU
     (session,) = record["sessions"]
     assert session["processes"] == 1 and session["device"] == "cpu" and session["libraries"]["peft"]
     assert session["processor"] == "LlavaProcessor, CLIPImageProcessorPil"
@@ -117,6 +119,32 @@ def test_no_part_of_the_dataset_or_the_model_is_written_to(tiny_run: Path, tiny:
     assert not [
         file for file in tiny("llava").iterdir() if file.stat().st_mtime > (tiny_run / "run.json").stat().st_mtime
     ]
+
+
+def test_the_recipe_of_a_run_stands_alone(
+    tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mixture in a file beside the recipe, and another one in it."""
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "inner.yaml").write_text("{name: inner, use: [{tasks: Findings Generation}]}", "utf-8")
+    outer = {"name": "outer", "data": [str(demo_dataset)], "use": [{"mixture": "inner.yaml", "repeats": 2}]}
+    outer["splits"] = {"val": {"use": [{"mixture": "inner.yaml"}]}}
+    (files / "mix.yaml").write_text(json.dumps(outer), "utf-8")
+    made = recipe(tmp_path / "run", demo_dataset, tiny("llava"), plan={"steps": 1}, evaluation=None)
+    (files / "r.yaml").write_text(json.dumps({**made.model_dump(mode="json"), "mixture": "mix.yaml"}), "utf-8")
+    first = load_training_recipe(files / "r.yaml")
+    result = train(first)
+    monkeypatch.chdir(tmp_path)
+    again = load_training_recipe(tmp_path / "run" / "recipe.yaml")
+    for split in ("train", "val"):
+        index = build_index(again.mixture_recipe(), split)
+        assert index.digest == build_index(first.mixture_recipe(), split).digest
+    assert train(again, "auto") == result
+    # On the command line, a path is relative to the working directory.
+    (tmp_path / "mix.yaml").write_text(f"{{name: other, data: [{demo_dataset}], use: [{{tasks: '*'}}]}}", "utf-8")
+    assert load_training_recipe(files / "r.yaml", ["mixture=mix.yaml"]).mixture_recipe().name == "other"
+    assert load_training_recipe(files / "r.yaml").mixture_recipe().name == "outer"
 
 
 # --- presets -----------------------------------------------------------------------------------------------------
@@ -289,6 +317,14 @@ def test_where_parts_of_the_adapter_may_be_unused(lora: dict[str, Any], text_onl
     from instruct.training.recipe import Lora
 
     assert may_be_unused(Lora.model_validate(lora), text_only) is looks
+
+
+def test_the_recipe_says_the_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However `accelerate launch` was called."""
+    from instruct.training.settings import training_arguments
+
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert training_arguments(recipe(tmp_path, tmp_path, tmp_path), steps=1).mixed_precision == "no"
 
 
 def test_schedules_and_warmup(tmp_path: Path) -> None:
