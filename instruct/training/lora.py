@@ -9,7 +9,7 @@ from warnings import catch_warnings, simplefilter
 
 from instruct.errors import DataError, SpecError
 from instruct.training.base import decoder_name, linear_layers
-from instruct.training.recipe import Lora, ModelChoice, Quant
+from instruct.training.recipe import Lora, ModelChoice
 
 # Between vision tower and language model: LLaVA and Gemma 3, Qwen-VL, Idefics3 and SmolVLM, others.
 _PROJECTORS = ("multi_modal_projector", "merger", "connector", "modality_projection", "aligner", "mlp1")
@@ -48,15 +48,14 @@ def adapter_targets(model: Any, lora: Lora) -> list[str]:
     return language + projector
 
 
-def attach_adapter(model: Any, choice: ModelChoice, lora: Lora, quant: Quant | None, checkpointing: bool) -> Any:
+def attach_adapter(model: Any, choice: ModelChoice, lora: Lora, checkpointing: bool) -> Any:
     """The model with a fresh adapter; only the adapter can be trained.
 
-    The adapter's file names the base as the recipe does, not the place it was loaded from.
+    The adapter's file names the base as the recipe does, not the place it was loaded from. All else keeps its type: what
+    peft does to prepare a quantised model would make float32 of whatever is not quantised.
     """
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from peft import LoraConfig, get_peft_model
 
-    if quant:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=checkpointing)
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,

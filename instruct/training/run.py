@@ -99,7 +99,7 @@ def train(recipe: TrainingRecipe, resume: str | None = None, *, say: Callable[[s
         set_seed(recipe.plan.seed)  # the adapter starts from random numbers
         model = load_base(recipe.model, recipe.quant, state.device)
         align_pad_token(model, processor)
-        model = attach_adapter(model, recipe.model, recipe.lora, recipe.quant, recipe.gradient_checkpointing)
+        model = attach_adapter(model, recipe.model, recipe.lora, recipe.gradient_checkpointing)
         if state.is_main_process:
             write_record(recipe, data, processor, model, state, checkpoint)
             say_plan(recipe, data, model, quiet)

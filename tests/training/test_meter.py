@@ -30,7 +30,7 @@ def test_operations_are_those_that_torch_counts(
 
     choice = ModelChoice(id=str(tiny(family)))
     # Rank 1: the formula leaves the adapter's own operations out.
-    model = attach_adapter(load_base(choice), choice, Lora(preset=preset, r=1, dropout=0), None, False)
+    model = attach_adapter(load_base(choice), choice, Lora(preset=preset, r=1, dropout=0), False)
     batch = Collator(processor_of(family))([row for row in demo_rows if len(row["images"]) == 1][:4])
     facts = batch.pop("facts")
     operations = Operations(model, checkpointing=False)

@@ -15,6 +15,26 @@ from tests.training.runs import losses, recipe
 pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed: pip install 'cxr-instruct[quant]'")
 
 
+def test_what_is_not_quantised_keeps_its_type(tiny: Callable[..., Path]) -> None:
+    """The library's preparation would make float32 of embedding, vision tower and output layer: twice the memory."""
+    import torch
+
+    from instruct.training.base import load_base
+    from instruct.training.lora import attach_adapter
+    from instruct.training.recipe import Lora, ModelChoice, Quant
+
+    choice = ModelChoice(id=str(tiny("llava")), dtype="bfloat16")
+    model = load_base(choice, Quant())
+    before = {name: parameter.dtype for name, parameter in model.named_parameters()}
+    wrapped = attach_adapter(model, choice, Lora(), checkpointing=True)
+    after = {name: parameter for name, parameter in wrapped.named_parameters() if "lora_" not in name}
+    assert sorted(map(str, before.values())) == sorted(str(parameter.dtype) for parameter in after.values())
+    assert {str(kind) for kind in before.values()} == {"torch.bfloat16", "torch.uint8"}
+    assert not any(parameter.requires_grad for parameter in after.values())
+    adapters = [parameter for name, parameter in wrapped.named_parameters() if "lora_" in name]
+    assert all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in adapters)
+
+
 def test_an_adapter_on_four_bits(tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]) -> None:
     from transformers import AutoModelForImageTextToText
 
