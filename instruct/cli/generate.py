@@ -82,9 +82,14 @@ def command(
         max_rows=max_rows,
         engine="vllm" if engine == "vllm" else "transformers",
     )
-    mixture = _mixture(recipe, data, tasks)
+    index = build_index(_mixture(recipe, data, tasks, split), split)
+    asked, *others = dict.fromkeys(part.folder for part in index.parts if part.draws)
+    if others:
+        raise UsageError(
+            f"the examples are of {1 + len(others)} dataset folders; choose one with --data, such as {asked}"
+        )
     folder = out or (recipe.out / "predictions" / split if recipe else Path("predictions"))
-    done = generate(request, build_index(mixture, split), folder, None if as_json else _progress())
+    done = generate(request, index, folder, None if as_json else _progress())
     if done is None:
         return  # another process speaks
     scores = folder / "evaluation"
@@ -92,7 +97,7 @@ def command(
     if scored:
         from instruct.evaluation import evaluate
 
-        report = evaluate(done.file, mixture.data[0])
+        report = evaluate(done.file, asked)
         report.write(scores)
     if as_json:
         told = {"predictions": str(done.file), "made": done.made, "found": done.found, "finish": dict(done.finish)}
@@ -107,7 +112,7 @@ def command(
         click.echo(report.markdown().rstrip("\n"))
         return
     click.echo(f"The predictions are in {done.file}. Score them:\n")
-    click.echo(f"    cxr-instruct evaluate {done.file} --references {mixture.data[0]}")
+    click.echo(f"    cxr-instruct evaluate {done.file} --references {asked}")
 
 
 def _recipe(name: str, overrides: tuple[str, ...], revision: str | None) -> TrainingRecipe | None:
@@ -134,18 +139,19 @@ def _trained(recipe: TrainingRecipe) -> Path:
     return adapter
 
 
-def _mixture(recipe: TrainingRecipe | None, data: Path | None, tasks: tuple[str, ...]) -> MixtureRecipe:
+def _mixture(recipe: TrainingRecipe | None, data: Path | None, tasks: tuple[str, ...], split: str) -> MixtureRecipe:
     """What to answer: the rows of a folder, or those of the recipe's mixture."""
+    from instruct.mixture.index import build_index
     from instruct.mixture.recipe import MixtureRecipe, Use
 
     own = recipe.mixture_recipe() if recipe else None
     if data is None and own is None:
         raise UsageError("--data is missing: the dataset folder that `cxr-instruct build` made")
     if data is None and own is not None and not tasks:
-        if len(own.data) != 1:
-            raise UsageError("the recipe's mixture has several dataset folders; choose one with --data")
         return own
     folders = [data] if data is not None else own.data if own else []
+    if not folders and own is not None:  # those of the mixtures inside it
+        folders = list(dict.fromkeys(part.folder for part in build_index(own, split).parts))
     return MixtureRecipe(name="generate", data=folders, use=[Use(configs=list(tasks) or ["*"])])
 
 

@@ -9,13 +9,13 @@ import signal
 import sys
 from importlib import import_module
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 import instruct
 from instruct.cli.arrow_alone import leave_pandas
-from instruct.errors import UserError
+from instruct.errors import UsageError, UserError
 from instruct.memory import own_process
 
 _COMMANDS = (
@@ -36,8 +36,21 @@ Exit codes:
   130  interrupted"""
 
 
+# Of the extra [train]; imported where they are needed, so that their lack shows there.
+_TRAINING = ("torch", "transformers", "peft", "accelerate")
+
+
 class _Group(click.Group):
     """Commands by module, imported when they are called."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in _TRAINING:
+                raise
+            raise UsageError(f"{package} is not installed: pip install 'cxr-instruct[train]'") from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

@@ -30,7 +30,7 @@ def find_adapter(run: Path) -> Path:
         UsageError: there is none.
     """
     for folder in (run, run / "adapter"):
-        if (folder / "adapter_config.json").is_file():
+        if all((folder / name).is_file() for name in _ADAPTER_FILES[:2]):
             return folder
     newest, _ = checkpoints.newest(run) if run.is_dir() else (None, [])
     if newest is not None:
@@ -108,6 +108,9 @@ def _processor_files(choice: ModelChoice) -> Iterator[Path]:
 
 
 def _new_folder(out: Path) -> None:
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out}: is not empty; choose a new folder")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise UsageError(f"{out}: is not empty; choose a new folder")
+    except OSError as error:
+        raise UsageError(f"{out}: no folder can be made there: {error.strerror}; choose a new folder") from None

@@ -51,8 +51,8 @@ def adapter_targets(model: Any, lora: Lora) -> list[str]:
 def attach_adapter(model: Any, choice: ModelChoice, lora: Lora, checkpointing: bool) -> Any:
     """The model with a fresh adapter; only the adapter can be trained.
 
-    The adapter's file names the base as the recipe does, not the place it was loaded from. All else keeps its type: what
-    peft does to prepare a quantised model would make float32 of whatever is not quantised.
+    The adapter's file names the base as the recipe does, not the place it was loaded from. All else keeps its type:
+    peft's preparation of quantised models would make float32 of whatever is not quantised.
     """
     from peft import LoraConfig, get_peft_model
 

@@ -49,6 +49,29 @@ def test_help_lists_the_commands_and_exit_codes() -> None:
     assert call("-h").out == text
 
 
+WITHOUT_TRAIN = """
+import sys
+class Missing:
+    def find_spec(self, name, *others):
+        if name.partition(".")[0] in ("torch", "transformers", "peft", "accelerate"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+from instruct.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [["train", "lora_tiny"], ["check", "lora_tiny"]])
+def test_without_what_training_needs(arguments: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TRAIN, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert re.fullmatch(r"error: [a-z]+ is not installed: pip install 'cxr-instruct\[train\]'\n", done.stderr), (
+        done.stderr
+    )
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
     text = call(command, "--help").out

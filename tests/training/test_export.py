@@ -17,6 +17,7 @@ from instruct.training.collate import Collator
 from instruct.training.export import export_adapter, find_adapter, merge
 from instruct.training.processor import load_processor
 from instruct.training.run import train
+from tests.build.helpers import call
 from tests.conftest import run_cli
 from tests.training.runs import MIXED, recipe
 
@@ -93,6 +94,17 @@ def test_options_of_the_image_processor_are_those_of_the_recipe(tiny: Callable[.
     assert base_fingerprint(plain) != base_fingerprint(large)
     with pytest.raises(SpecError, match=r"model.image_processor: .* has no option max_pixel; it has .*size"):
         model_processor(ModelChoice(id=plain.id, image_processor={"max_pixel": 3}))
+
+
+def test_a_file_in_the_way(tmp_path: Path, tiny_run: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for command in ("export", "merge"):
+        for out in (tmp_path / "file", tmp_path / "file" / "below"):
+            assert "no folder can be made there" in call("adapter", command, tiny_run, "--out", out, check=2).err
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    assert "no adapter here" in call("adapter", "merge", adapter, "--out", tmp_path / "merged", check=2).err
 
 
 def test_nothing_to_export(tmp_path: Path, tiny_run: Path) -> None:

@@ -280,3 +280,17 @@ def test_vllm_says_that_it_is_missing(tmp_path: Path, demo_dataset: Path, tiny: 
         assert "vLLM is not installed; pip install vllm" in err
     else:
         pytest.skip("vLLM is installed")
+
+
+def test_examples_of_several_folders(tmp_path: Path, demo_dataset: Path, tiny: Tiny) -> None:
+    """Found before an hour of answering, not when the scores are asked for."""
+    other = copied(demo_dataset, tmp_path / "other")
+    change(other, lambda found: [one.update(id=one["id"] + "x") for one in found])
+    made = recipe(tmp_path / "run", demo_dataset, tiny("llava"))
+    mixture = {"name": "two", "data": [str(demo_dataset), str(other)], "use": [{"tasks": "Findings Generation"}]}
+    made = made.model_copy(update={"mixture": MixtureRecipe.model_validate(mixture)})
+    file = write_recipe(tmp_path / "r.yaml", made)
+    for tasks in ([], ["--task", "[Findings Generation] [*"]):
+        err = call("generate", file, "--adapter", tmp_path, *tasks, check=2).err
+        assert "the examples are of 2 dataset folders; choose one with --data, such as /" in err
+    assert "is no adapter" in call("generate", file, "--adapter", tmp_path, "--data", other, check=4).err
