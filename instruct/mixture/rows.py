@@ -50,13 +50,38 @@ class PartRows:
         Raises:
             IndexError: the part has no such row.
         """
+        found: dict[str, Any] = self._at(row).to_pylist()[0]
+        for image, key in zip(found["images"], found["keys"]["images"], strict=True):
+            if (table := self._reach(image, key)) is not None:
+                image["bytes"] = table.data(_path(key)).to_pybytes()
+        return found
+
+    def lean(self, row: int) -> dict[str, Any]:
+        """A row without a copy of its images, for what looks at texts and sizes only.
+
+        An embedded image has a view of the shard as its ``bytes``. A packed one has none, but a ``size``: width and
+        height, as the build wrote them down.
+
+        Raises:
+            IndexError: the part has no such row.
+        """
+        batch = self._at(row)
+        names = [name for name in batch.schema.names if name != "images"]
+        found: dict[str, Any] = batch.select(names).to_pylist()[0]
+        images = batch.column("images").flatten()
+        views = [value.as_buffer() if value.is_valid else None for value in pc.struct_field(images, "bytes")]
+        paths = pc.struct_field(images, "path").to_pylist()
+        found["images"] = [{"bytes": view, "path": path} for view, path in zip(views, paths, strict=True)]
+        for image, key in zip(found["images"], found["keys"]["images"], strict=True):
+            if (table := self._reach(image, key)) is not None:
+                image["size"] = table.geometry(_path(key)).canvas
+        return found
+
+    def _at(self, row: int) -> pa.RecordBatch:
         if not 0 <= row < len(self):
             raise IndexError(f"{self.part.label} has {len(self)} rows, none with the number {row}")
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
-        found: dict[str, Any] = self._batches[number].slice(row - int(self._starts[number]), 1).to_pylist()[0]
-        for image, key in zip(found["images"], found["keys"]["images"], strict=True):
-            self._reach(image, key)
-        return found
+        return self._batches[number].slice(row - int(self._starts[number]), 1)
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> pa.Table:
         """Rows as a table, in the given order; image paths as they stand in the shards."""
@@ -103,18 +128,22 @@ class PartRows:
             else images
         )
 
-    def _reach(self, image: dict[str, Any], key: str) -> None:
-        source, _, path = key.partition("/")
+    def _reach(self, image: dict[str, Any], key: str) -> ImageTable | None:
+        """Make a relative path absolute; the table that holds a packed image."""
+        source = key.partition("/")[0]
         if source in self.part.image_roots:
-            image["path"] = f"{self.part.image_roots[source]}/{path}"
-        elif source in self.part.image_tables:
-            image["bytes"] = self._table(source).data(path).to_pybytes()
+            image["path"] = f"{self.part.image_roots[source]}/{_path(key)}"
+        return self._table(source) if source in self.part.image_tables else None
 
     def _table(self, source: str) -> ImageTable:
         if source not in self._tables:
             files = [self.part.folder / name for name in self.part.image_tables[source]]
             self._tables[source] = ImageTable(files)
         return self._tables[source]
+
+
+def _path(key: str) -> str:
+    return key.partition("/")[2]
 
 
 def _joined(images: pa.ListArray, keys: pa.ListArray, roots: dict[str, str]) -> pa.ListArray:

@@ -57,13 +57,14 @@ class AskedRows(Sequence[Mapping[str, Any]]):
         Length is told by the number of images, then by the letters of the prompt: no processor is asked, and the
         batches are the same for every model.
         """
-        lengths = [_length(row) for row in self]
+        lengths = [_length(self._rows[part].lean(row)) for part, row in self._places]
         order = sorted(range(len(self)), key=lambda position: (lengths[position], -position), reverse=True)
         return [order[start : start + size] for start in range(0, len(order), size)]
 
     def line(self, position: int, answer: Answer) -> Line:
         """The prediction line of an answer (see :func:`instruct.training.predictions.prediction_line`)."""
-        return prediction_line(self[position], self.split, answer)
+        part, row = self._places[position]
+        return prediction_line(self._rows[part].lean(row), self.split, answer)
 
     def in_order(self, batches: Sequence[Sequence[int]], lines: Mapping[int, Sequence[Line]]) -> list[Line]:
         """Lines by number of batch, put back into the order of the data.

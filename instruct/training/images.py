@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from instruct.errors import DataError
@@ -52,15 +53,17 @@ def image_sizes(row: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Width and height of each image of a row in pixels, read from the headers; no pixel is decoded.
 
     Args:
-        row: a row; its ``images`` are dicts of ``bytes`` or else ``path``.
+        row: a row; its ``images`` are dicts of ``bytes`` or else ``path``, or have their ``size`` already.
 
     Raises:
         ImageFault: a file is missing, or no image.
     """
     sizes = []
-    for index in range(len(row["images"])):
-        with _opened(row, index) as image:
-            sizes.append(image.size)
+    for index, entry in enumerate(row["images"]):
+        if (size := entry.get("size")) is None:
+            with _opened(row, index) as image:
+                size = image.size
+        sizes.append(size)
     return sizes
 
 
@@ -95,7 +98,7 @@ def _opened(row: Mapping[str, Any], index: int) -> Iterator[Image.Image]:
     data, path = entry.get("bytes"), entry.get("path")
     name = path or "embedded image"
     try:
-        with Image.open(io.BytesIO(data) if data is not None else Path(path or "")) as image:
+        with Image.open(Path(path or "") if data is None else _file(data)) as image:
             yield image
     except (FileNotFoundError, IsADirectoryError) as error:
         raise ImageFault(row["id"], index, Reason.MISSING_IMAGE, f"{name}: there is no such file") from error
@@ -107,11 +110,15 @@ def _opened(row: Mapping[str, Any], index: int) -> Iterator[Image.Image]:
         raise ImageFault(row["id"], index, Reason.UNDECODABLE_IMAGE, f"{name}: cannot be decoded: {error}") from error
 
 
-def _what(data: bytes | None, path: str | None) -> str:
+def _file(data: bytes | pa.Buffer) -> Any:
+    return pa.BufferReader(data) if isinstance(data, pa.Buffer) else io.BytesIO(data)  # the former copies nothing
+
+
+def _what(data: bytes | pa.Buffer | None, path: str | None) -> str:
     """What a file is that Pillow does not know."""
     if data is None:
         with Path(path or "").open("rb") as file:
             data = file.read(132)
-    if is_dicom(data):
+    if is_dicom(bytes(data[:132])):
         return "a DICOM file; build the dataset with images.store=pack, which stores it as a picture"
     return f"cannot be decoded: its content is no image (it begins with {bytes(data[:8])!r})"

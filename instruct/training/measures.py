@@ -61,8 +61,8 @@ class Chosen:
         return len(self.numbers)
 
     def __getitem__(self, place: int) -> dict[str, Any]:
-        """A row by its place among the chosen."""
-        return self.rows[int(self.numbers[place])]
+        """A row by its place among the chosen, without a copy of its images."""
+        return self.rows.lean(int(self.numbers[place]))
 
 
 def measure_index(

@@ -9,10 +9,13 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from instruct.build.image_table import ImageTable
 from instruct.errors import DataError
 from instruct.mixture.index import Part, build_index
 from instruct.mixture.recipe import load_mixture_recipe
 from instruct.mixture.rows import open_rows
+from instruct.training.images import image_sizes
+from tests.mixture.conftest import build
 
 LABEL = "[Findings Generation] [REX-Gradient]"
 
@@ -111,3 +114,27 @@ def test_an_images_table_that_is_gone(packed, tmp_path):
     shutil.rmtree(tmp_path / "out" / "images" / "rexgradient")
     with pytest.raises(DataError, match=r"images/rexgradient/.*arrow: is missing or damaged"):
         rows[0]
+
+
+@pytest.fixture(scope="module")
+def embedded(corpora, tmp_path_factory):
+    return build(corpora, tmp_path_factory.mktemp("rows") / "out", "images.store=embed", "images.size=64")
+
+
+@pytest.mark.parametrize("kind", ["built", "relative", "packed", "embedded"])
+def test_a_lean_row_is_the_row_but_for_its_images(kind, request, monkeypatch):
+    rows = open_rows(part_of(request.getfixturevalue(kind)))
+    whole = [rows[number] for number in range(8)]
+    copied = []
+    monkeypatch.setattr(ImageTable, "data", lambda self, path: copied.append(path))
+    lean = [rows.lean(number) for number in range(8)]
+    assert not copied
+    for row, short in zip(whole, lean, strict=True):
+        assert {**short, "images": None} == {**row, "images": None}
+        assert [image["path"] for image in short["images"]] == [image["path"] for image in row["images"]]
+        assert image_sizes(short) == image_sizes(row)
+    assert any(row["images"] for row in lean)
+    views = [image["bytes"] for row in lean for image in row["images"]]
+    assert all(isinstance(view, pa.Buffer) == (kind == "embedded") for view in views)
+    with pytest.raises(IndexError, match="none with the number"):
+        rows.lean(-1)

@@ -10,10 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from instruct.api import build_dataset, load_recipe
+from instruct.build.image_table import ImageTable
+from instruct.mixture.index import build_index
+from instruct.mixture.recipe import MixtureRecipe
+from instruct.mixture.rows import open_rows
 from instruct.testing.tiny import FAMILIES
+from instruct.training.asked import AskedRows
 from instruct.training.collate import Collator
 from instruct.training.images import ImageFault
 from instruct.training.lengths import Lengths, measure_part
+from instruct.training.measures import measure_index
+from instruct.training.predictions import Answer
 from instruct.training.processor import load_processor
 from tests.training.rows import IMAGE, png, question, row, text
 
@@ -170,3 +178,21 @@ def test_no_number_of_workers_changes_the_result(family, processor_of, demo_rows
     for name in ("length", "supervised", "images"):
         assert np.array_equal(getattr(one, name), getattr(two, name))
     assert one.faults == two.faults and [fault.row for fault in one.faults] == [600]
+
+
+def test_what_needs_no_pixels_copies_no_image(corpora, tiny, tmp_path, monkeypatch):
+    """Measuring, cutting into batches, and writing predictions, of a build with packed images."""
+    overrides = ["images.store=pack", "images.size=64", "tasks=['[Findings Generation] [REX-Gradient]']"]
+    build_dataset(load_recipe("demo", overrides), tmp_path / "packed", data_root=corpora.root)
+    mixture = MixtureRecipe.model_validate({"name": "m", "data": [tmp_path / "packed"], "use": [{"tasks": "*"}]})
+    index = build_index(mixture)
+    processor = load_processor(tiny("qwen2_vl"))
+    (rows,) = (open_rows(part) for part in index.parts)
+    lengths = [Lengths(processor)(rows[number]) for number in range(len(rows))]
+    copied = []
+    monkeypatch.setattr(ImageTable, "data", lambda self, path: copied.append(path))
+    assert measure_index(index, processor, tmp_path, tokenized_by="x").length[0].tolist() == lengths
+    asked = AskedRows(index)
+    asked.batches(8)
+    asked.line(0, Answer("", "stop", "", 0, 0))
+    assert not copied
