@@ -7,7 +7,7 @@ from typing import Any
 
 from instruct.digest import digest_file, digest_json
 from instruct.errors import DataError, SpecError, UsageError
-from instruct.training.processor import load_processor
+from instruct.training.processor import first_line, load_processor
 from instruct.training.recipe import ModelChoice, Quant
 
 _LARGE = 64 << 20
@@ -49,7 +49,7 @@ def load_base(choice: ModelChoice, quant: Quant | None = None, device: Any = Non
         return AutoModelForImageTextToText.from_pretrained(choice.id, revision=choice.revision, **options)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"model {choice.id}: cannot be loaded: {_first_line(error)}. Expected a folder or a name on the Hugging"
+            f"model {choice.id}: cannot be loaded: {first_line(error)}. Expected a folder or a name on the Hugging"
             " Face Hub of a model that takes images and text; gated models need `hf auth login`"
         ) from error
 
@@ -136,13 +136,9 @@ def base_fingerprint(choice: ModelChoice) -> dict[str, str]:
     try:
         config = AutoConfig.from_pretrained(choice.id, revision=choice.revision)
     except (OSError, ValueError) as error:
-        raise DataError(f"model {choice.id}: cannot be loaded: {_first_line(error)}") from error
+        raise DataError(f"model {choice.id}: cannot be loaded: {first_line(error)}") from error
     commit = str(getattr(config, "_commit_hash", None) or choice.revision)
     return {
         "id": choice.id,
         "content": digest_json([commit, choice.image_processor]) if choice.image_processor else commit,
     }
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

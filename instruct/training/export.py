@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from instruct.build.files import read_json, write_json
 from instruct.errors import DataError, UsageError
 from instruct.training import checkpoints
 from instruct.training.base import load_base
@@ -67,6 +70,7 @@ def export_adapter(run: Path, out: Path) -> Path:
 def merge(run: Path, out: Path, base: str | None = None, dtype: str = "auto") -> Path:
     """Write the base model with a run's adapter added to its weights, and the base's own processor files.
 
+    Where the run's recipe set options of the image processor, these files get them: the model was trained with them.
     The weights are merged in the type the base is stored in, or `dtype`; never in 4 or 8 bits.
 
     Args:
@@ -87,6 +91,8 @@ def merge(run: Path, out: Path, base: str | None = None, dtype: str = "auto") ->
     merged.save_pretrained(str(out))
     for file in _processor_files(choice):
         shutil.copyfile(file, out / file.name)
+    if options := _image_options(adapter):
+        _set_image_options(out, options)
     if (adapter / "README.md").is_file():
         shutil.copyfile(adapter / "README.md", out / "README.md")
     return out
@@ -105,6 +111,29 @@ def _processor_files(choice: ModelChoice) -> Iterator[Path]:
         )
         if found is not None:
             yield Path(found)
+
+
+def _image_options(adapter: Path) -> dict[str, Any]:
+    """Options of the image processor that the adapter of a run was trained with."""
+    run = adapter.parent
+    if not (run / "run.json").is_file() or not (run / "recipe.yaml").is_file():
+        return {}  # an adapter of its own
+    options: dict[str, Any] = yaml.safe_load((run / "recipe.yaml").read_text("utf-8"))["model"]["image_processor"]
+    return options
+
+
+def _set_image_options(model: Path, options: dict[str, Any]) -> None:
+    """Put options into the file of a model's folder that has those of its image processor."""
+    # Of Qwen-VL: older names of `size`, which win over it.
+    outdated = {"min_pixels", "max_pixels"} - set(options) if "size" in options else set()
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        content = read_json(model / name)
+        held = content.get("image_processor") if content and name == "processor_config.json" else content
+        if held:
+            held.update(options)
+            for key in outdated & set(held):
+                del held[key]
+            write_json(model / name, content)
 
 
 def _new_folder(out: Path) -> None:

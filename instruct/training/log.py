@@ -22,13 +22,26 @@ def write_event(run: Path, event: str, **facts: Any) -> None:
     Args:
         run: folder of the run.
         event: what kind of line: ``start``, ``train``, ``evaluation``, ``scores``, ``note``, ``stop``, ``end``.
-        facts: plain data; a number that is not finite is written as text, which JSON has no number for.
+        facts: plain data; a number that is not finite, which JSON does not have, is written as the text ``nan``,
+            ``inf`` or ``-inf``, and read as a number again.
 
     Raises:
         DataError: no space is left, or the file cannot be written.
     """
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    append_line(run / FILE, json.dumps({"event": event, "time": time, **facts}, default=str, allow_nan=True))
+    append_line(run / FILE, json.dumps(_finite({"event": event, "time": time, **facts}), default=str, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: float(value) if value in ("nan", "inf", "-inf") else value for key, value in pairs}
 
 
 def read_log(run: Path, event: str | None = None) -> Iterator[dict[str, Any]]:
@@ -42,7 +55,7 @@ def read_log(run: Path, event: str | None = None) -> Iterator[dict[str, Any]]:
     lines = []
     for text in (run / FILE).read_text("utf-8").splitlines():
         try:
-            lines.append(json.loads(text))
+            lines.append(json.loads(text, object_pairs_hook=_number))
         except ValueError:
             continue  # the last line of a killed run
     chosen = [line for line in lines if event is None or line["event"] == event]

@@ -56,7 +56,7 @@ def _load_without_video(path: str, options: dict[str, str], error: Exception) ->
             raise error
         return _image_only(base).from_pretrained(path, **options)
     except (OSError, ImportError, ValueError) as second:
-        raise DataError(f"{path}: no processor can be loaded: {_first_line(second)}") from second
+        raise DataError(f"{path}: no processor can be loaded: {first_line(second)}") from second
 
 
 @cache
@@ -78,7 +78,8 @@ def _restore(base: Any, state: dict[str, Any]) -> Any:
     return processor
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """First line of an error's message; its kind where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,35 @@ def test_options_of_the_image_processor_are_those_of_the_recipe(tiny: Callable[.
     assert base_fingerprint(plain) != base_fingerprint(large)
     with pytest.raises(SpecError, match=r"model.image_processor: .* has no option max_pixel; it has .*size"):
         model_processor(ModelChoice(id=plain.id, image_processor={"max_pixel": 3}))
+
+
+@pytest.mark.parametrize("kept_in", ["preprocessor_config.json", "processor_config.json"])
+def test_a_merged_model_sees_images_as_it_was_trained(
+    kept_in: str, tmp_path: Path, demo_dataset: Path, tiny: Callable[..., Path]
+) -> None:
+    from instruct.training.base import model_processor
+    from instruct.training.lengths import Lengths
+    from instruct.training.recipe import ModelChoice
+    from tests.training.rows import png, question
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny("qwen2_vl"), base)
+    # As the published model has it: its pixels would win over a size.
+    file = base / "preprocessor_config.json"
+    settings = json.loads(file.read_text("utf-8")) | {"min_pixels": 56 * 56, "max_pixels": 112 * 112}
+    file.unlink()
+    kind = settings.pop("processor_class", "Qwen2VLProcessor")
+    held = settings if kept_in == file.name else {"image_processor": settings}
+    (base / kept_in).write_text(json.dumps({**held, "processor_class": kind}), "utf-8")
+    choice = ModelChoice(id=str(base), image_processor={"size": {"shortest_edge": 56 * 56, "longest_edge": 224 * 224}})
+    made = recipe(tmp_path / "run", demo_dataset, base, plan={"steps": 1}, evaluation=None)
+    train(made.model_copy(update={"model": choice}))
+    row = question("No.", png(400, 400))
+    trained = Lengths(model_processor(choice))(row)
+    assert trained > Lengths(model_processor(ModelChoice(id=str(base))))(row)
+    for place, run in enumerate(("run", "run/checkpoint-1")):
+        out = merge(tmp_path / run, tmp_path / f"merged-{place}")
+        assert Lengths(model_processor(ModelChoice(id=str(out))))(row) == trained
 
 
 def test_a_file_in_the_way(tmp_path: Path, tiny_run: Path) -> None:

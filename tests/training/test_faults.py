@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from instruct.errors import DataError, SpecError
 from instruct.mixture.plan import RunPlan
-from instruct.training.log import read_log
+from instruct.training.log import read_log, write_event
 from instruct.training.run import train
 from tests.build.helpers import rows
 from tests.training.runs import evaluations, losses, recipe
@@ -94,6 +95,19 @@ def truncated(tmp_path: Path, demo_dataset: Path) -> tuple[Path, str]:
     assert content.count(old.encode()) == 1
     shards[0].write_bytes(content.replace(old.encode(), str(broken).encode()))
     return dataset, row["id"]
+
+
+def test_a_log_is_json_whatever_the_numbers(tmp_path: Path) -> None:
+    """JSON has no number for what is not finite; a program that reads the log would stop at it."""
+    write_event(tmp_path, "evaluation", step=1, loss=float("nan"), parts={"a": {"loss": float("inf")}}, ids=["nan"])
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    line = json.loads((tmp_path / "log.jsonl").read_text("utf-8"), parse_constant=refuse)
+    assert (line["loss"], line["parts"]["a"]["loss"]) == ("nan", "inf")
+    (back,) = read_log(tmp_path, "evaluation")
+    assert math.isnan(back["loss"]) and math.isinf(back["parts"]["a"]["loss"]) and back["ids"] == ["nan"]
 
 
 def test_a_truncated_image(truncated: tuple[Path, str], tmp_path: Path, tiny: Callable[..., Path]) -> None:
