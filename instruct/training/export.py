@@ -23,7 +23,7 @@ _PROCESSOR_FILES = (
     "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt", "chat_template.json", "chat_template.jinja",
 )  # fmt: skip
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "README.md")
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def find_adapter(run: Path) -> Path:
@@ -33,7 +33,7 @@ def find_adapter(run: Path) -> Path:
         UsageError: there is none.
     """
     for folder in (run, run / "adapter"):
-        if all((folder / name).is_file() for name in _ADAPTER_FILES[:2]):
+        if all((folder / name).is_file() for name in _ADAPTER):
             return folder
     newest, _ = checkpoints.newest(run) if run.is_dir() else (None, [])
     if newest is not None:
@@ -61,7 +61,7 @@ def export_adapter(run: Path, out: Path) -> Path:
     """
     adapter = find_adapter(run)
     _new_folder(out)
-    for name in _ADAPTER_FILES:
+    for name in (*_ADAPTER, "README.md"):
         if (adapter / name).is_file():
             shutil.copyfile(adapter / name, out / name)
     return out

@@ -124,6 +124,8 @@ def _measure(
     found = replace(found, faults=faults)
     if kept is not None:
         found = _renewed(kept, again, found)
+        if found.faults == kept.faults:
+            return kept  # nothing to write, by as many processes as there are
     _write(file, found)
     return found
 

@@ -118,6 +118,7 @@ def test_a_checkpoint_of_two_processes_goes_on_in_one(one: Path, two: Path, make
     out = tmp_path / "run"
     shutil.copytree(two, out)
     shutil.rmtree(out / "checkpoint-6")
+    shutil.rmtree(out / "adapter")
     said: list[str] = []
     train(make(out), "auto", say=said.append)
     assert said[0] == f"resuming from {out / 'checkpoint-3'}"
@@ -129,6 +130,7 @@ def test_a_checkpoint_of_one_process_goes_on_in_two(one: Path, make: Make, tmp_p
     out = tmp_path / "run"
     shutil.copytree(one, out)
     shutil.rmtree(out / "checkpoint-6")
+    shutil.rmtree(out / "adapter")
     file = write_recipe(tmp_path / "r.yaml", make(out, micro_batch=2))
     assert f"resuming from {out / 'checkpoint-3'}" in finish(launch(TWO, file, "--resume", "auto"))
     assert apart(losses(out), losses(one)) <= 1e-5
