@@ -34,6 +34,7 @@ from instruct.reasons import EXPLANATIONS, Reason
 from instruct.sources import get_source
 from instruct.specs.recipe import Recipe
 from instruct.specs.task_spec import SPLITS
+from instruct.specs.terms import told_terms
 
 # Writes the reports of a build into its folder, before the manifest closes it.
 Finish = Callable[[Path, dict[str, Any], Counts], None]
@@ -253,7 +254,6 @@ def _manifest(
         else:
             facts |= {"facts": None, "absent": selection.absent[entry.config]}
         tasks.append(facts)
-    specs = {entry.spec.source: entry.spec for entry in selection.entries}
     return {
         "format": FORMAT,
         "name": selection.recipe.name,
@@ -264,13 +264,8 @@ def _manifest(
         "roots": {name: str(root) for name, root in selection.roots.items()},
         "image_roots": {name: str(get_source(name).image_folder(root)) for name, root in selection.roots.items()},
         "sources": {
-            name: {
-                "access": spec.access,
-                "licence": spec.licence,
-                "upstream": spec.upstream,
-                "present": name in selection.roots,
-            }
-            for name, spec in sorted(specs.items())
+            name: facts | {"present": name in selection.roots}
+            for name, facts in told_terms(entry.spec for entry in selection.entries).items()
         },
         "configs": hub_configs(published),
         "tasks": tasks,

@@ -10,9 +10,8 @@ from instruct.reports.markdown import Markdown, Table, bullets, code, escape
 from instruct.sources import get_source
 from instruct.specs.published import agreement_of, citations, published_datasets
 from instruct.specs.task_spec import load_task_specs
-from instruct.specs.terms import sources_of
+from instruct.specs.terms import ACCESS, sources_of
 
-_STRICT_FIRST = ("credentialed", "gated", "registration", "open")
 _ACCESS = {
     "credentialed": "Only for credentialed users who have signed the data use agreements",
     "gated": "Only for people to whom the owners have granted access",
@@ -109,7 +108,7 @@ def _strictest_first(manifest: Mapping[str, Any]) -> Sequence[str]:
 
     def place(name: str) -> tuple[int, str]:
         access = told.get(name, {}).get("access")
-        return (_STRICT_FIRST.index(access) if access in _STRICT_FIRST else -1, name)
+        return (-ACCESS.index(access) if access in ACCESS else -len(ACCESS), name)
 
     return sorted(sources_of(manifest), key=place)
 

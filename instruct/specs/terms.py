@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 from instruct.errors import TermsError, UsageError
 from instruct.specs.published import agreement_of
-from instruct.specs.task_spec import load_task_specs
+from instruct.specs.task_spec import TaskSpec, load_task_specs
 
+# Levels of access to a source, from free to strict.
+ACCESS = ("open", "registration", "gated", "credentialed")
 # What is asked for, to the permission that decides it and what it is called in a message.
 Use = Literal["publish", "export", "preview", "judge"]
 _USES: dict[Use, tuple[Literal["share", "services"], str]] = {
@@ -67,14 +69,35 @@ def with_upstream(sources: Iterable[str], upstream: Mapping[str, Iterable[str]] 
     return sorted(found)
 
 
+def told_terms(specs: Iterable[TaskSpec]) -> dict[str, dict[str, Any]]:
+    """What specs say of the terms of their sources, by source: of several specs of a source, all that any says.
+
+    Returns:
+        Per source, in order of their names: ``access``, the strictest; ``licence``; ``upstream``, the sources whose
+        images or reports its rows may hold, because a spec says so, reads their tables or shows their images.
+    """
+    by_source: dict[str, list[TaskSpec]] = {}
+    for spec in specs:
+        by_source.setdefault(spec.source, []).append(spec)
+    return {
+        source: {
+            "access": max((spec.access for spec in told), key=ACCESS.index),
+            "licence": "; ".join(dict.fromkeys(spec.licence for spec in told)),
+            "upstream": sorted({name for spec in told for name in _held(spec)} - {source}),
+        }
+        for source, told in sorted(by_source.items())
+    }
+
+
+def _held(spec: TaskSpec) -> list[str]:
+    return [*spec.upstream, *spec.reads, *([spec.namespace] if spec.namespace else [])]
+
+
 @cache
 def _shipped_upstream() -> dict[str, set[str]]:
     """Source to the sources that it reuses, as the shipped specs say."""
-    known: dict[str, set[str]] = {}
-    for entry in load_task_specs():
-        spec = entry.spec
-        known.setdefault(spec.source, set()).update(spec.upstream, [spec.namespace] if spec.namespace else ())
-    return known
+    told = told_terms(entry.spec for entry in load_task_specs())
+    return {source: set(facts["upstream"]) for source, facts in told.items()}
 
 
 def refusals(use: Use, sources: Iterable[str]) -> list[Refusal]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from instruct.errors import TermsError, UsageError
 from instruct.sources import source_names
 from instruct.specs.published import agreement_of, citations, published_datasets
-from instruct.specs.task_spec import load_task_specs
-from instruct.specs.terms import check_terms, read_permissions, refusals, sources_of, with_upstream
+from instruct.specs.task_spec import TaskSpec, load_task_specs
+from instruct.specs.terms import check_terms, read_permissions, refusals, sources_of, told_terms, with_upstream
 
 
 def test_every_source_has_its_facts_and_no_other() -> None:
@@ -55,6 +56,28 @@ def test_upstream_sources_count_too(source: str, found: list[str]) -> None:
 
 def test_upstream_of_a_users_own_source_is_what_its_spec_says() -> None:
     assert with_upstream(["clinic"], {"clinic": ["ms_cxr"]}) == ["clinic", "mimic_cxr", "ms_cxr"]
+
+
+def spec(source: str, **facts: Any) -> TaskSpec:
+    task = {"task": "A", "template": "a", "rule": "All.", "records": "SELECT 1"}
+    return TaskSpec.model_validate(
+        {"source": source, "dataset": "D", "access": "open", "licence": "MIT", "tasks": [task]} | facts
+    )
+
+
+def test_what_any_spec_of_a_source_says_counts() -> None:
+    told = told_terms(
+        [
+            spec("x", upstream=["openi"]),
+            spec("x", access="gated", licence="Ours", reads=["mimic_cxr"]),
+            spec("x", namespace="rsna"),
+            spec("a", namespace="a", reads=["a"]),
+        ]
+    )
+    assert told == {
+        "a": {"access": "open", "licence": "MIT", "upstream": []},
+        "x": {"access": "gated", "licence": "MIT; Ours", "upstream": ["mimic_cxr", "openi", "rsna"]},
+    }
 
 
 def test_sources_of_a_build_are_those_with_examples() -> None:

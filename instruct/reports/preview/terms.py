@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from instruct.specs.terms import with_upstream
+from instruct.specs.terms import ACCESS, with_upstream
 
-# From free to strict; what is none of these counts as the strictest.
-_LEVELS = ("open", "registration", "gated", "credentialed")
 _MEANING = {
     "open": "The data are open to everybody, each source under its licence.",
     "registration": "Only for people who have registered with the owners of the data.",
@@ -39,7 +37,7 @@ def shown_terms(
         if name in held
     ]
     listed.sort(key=lambda source: (-_strictness(source["access"]), source["name"]))
-    access = _LEVELS[min(_strictness(listed[0]["access"]), len(_LEVELS) - 1)] if listed else _LEVELS[-1]
+    access = ACCESS[min(_strictness(listed[0]["access"]), len(ACCESS) - 1)] if listed else ACCESS[-1]
     return {
         "access": access,
         "meaning": _MEANING[access],
@@ -50,4 +48,5 @@ def shown_terms(
 
 
 def _strictness(access: str) -> int:
-    return _LEVELS.index(access) if access in _LEVELS else len(_LEVELS)
+    """Place among the levels; what is none of these counts as stricter than all."""
+    return ACCESS.index(access) if access in ACCESS else len(ACCESS)
