@@ -35,3 +35,5 @@ def command(folder: Path, url: str, settings: tuple[str, ...], as_json: bool) ->
         f"{copied.sent} files sent ({copied.bytes:,} bytes), {copied.kept} there already,"
         f" {copied.removed} removed: {url}"
     )
+    if copied.others:
+        click.echo(f"{copied.others} other files there are no part of a copy and were left alone", err=True)

@@ -12,7 +12,7 @@ import instruct
 from instruct.audit.result import build_digest
 from instruct.build.verify import read_manifest
 from instruct.errors import DataError, UsageError
-from instruct.export.folder import ExportFolder
+from instruct.export.folder import ExportFolder, overlap
 from instruct.export.groups import Group, choose, narrowed
 from instruct.export.parquet import write_parquet
 from instruct.export.pictures import EXPLANATIONS, Left, Pictures
@@ -83,12 +83,15 @@ def export(
         permissions: source to the written reason why its images may be exported although its terms say no.
 
     Raises:
-        UsageError: options do not go together, there is no such task or example, or the folder holds something else.
+        UsageError: options do not go together, there is no such task or example, or the folder holds something else or
+            overlaps with the build's.
         TermsError: images would be copied, and the terms of a source forbid it.
         DataError: the build is damaged, nothing of it can be exported, or the disk is full.
     """
     _check(to, form, embed_images)
     manifest = read_manifest(folder)
+    if overlap(folder, out):
+        raise UsageError(f"{out}: is the folder of the build, in it, or around it; choose another --out")
     groups = choose(folder, manifest, tasks, splits)
     manifest = narrowed(manifest, groups)
     pictures = Pictures(folder, manifest)

@@ -8,13 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from instruct.build.files import HashingFile, locked, write_bytes, write_json, writing
+from instruct.build.files import HashingFile, locked, read_json, write_bytes, write_json, writing
 from instruct.digest import digest_bytes
 from instruct.errors import UsageError
 
 # What an export tells of itself: without it, it is not finished.
 EXPORT = "export.json"
 _WORK = ".export"
+
+
+def overlap(one: Path, other: Path) -> bool:
+    """Whether two folders are the same, or one lies in the other."""
+    one, other = one.resolve(), other.resolve()
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 class ExportFolder:
@@ -60,7 +66,8 @@ class ExportFolder:
         Yields what the block puts the facts of the export into; they are written when it ends without an error.
 
         Raises:
-            UsageError: the folder holds something else, is a file, or another process exports into it.
+            UsageError: the folder holds something else, if only beside an earlier export, is a file, or another process
+                exports into it.
         """
         work = self.path / _WORK
         if self.path.exists() and not self.path.is_dir():
@@ -69,6 +76,8 @@ class ExportFolder:
         others = sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() and not ours else []
         if others:
             raise UsageError(f"{self.path}: is not empty ({others[0]}) and holds no export; choose another --out")
+        if foreign := self._foreign():
+            raise UsageError(f"{self.path}: {foreign[0]} is no part of the export there; choose another --out")
         with locked(work / "lock", "export"):
             (self.path / EXPORT).unlink(missing_ok=True)  # first: what is left from here on is no whole export
             for path in self.path.iterdir():
@@ -79,3 +88,12 @@ class ExportFolder:
             yield facts
             write_json(self.path / EXPORT, facts | {"files": dict(sorted(self.files.items()))})
             shutil.rmtree(work)
+
+    def _foreign(self) -> list[str]:
+        """Files beside a finished export that it does not name; its images it does not, but they have their folder."""
+        facts = read_json(self.path / EXPORT)
+        if facts is None:
+            return []
+        ours, folders = {EXPORT, *facts.get("files", ())}, {_WORK, *(["images"] if facts.get("images") else [])}
+        names = (path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if not path.is_dir())
+        return sorted(name for name in names if name not in ours and name.partition("/")[0] not in folders)

@@ -62,7 +62,7 @@ def send_piece(
         sent, kept, size = sent + new, kept + (not new), size + new * result.bytes
         if new and say is not None:
             say(shard.name)
-    return Copied(sent, kept, 0, size)
+    return Copied(sent, kept, 0, 0, size)
 
 
 def fetch_pieces(url: str, folder: Path, options: dict[str, Any] | None = None) -> None:

@@ -41,6 +41,12 @@ class RemoteFolder:
             raise UsageError(f"{url}: {error}") from None
         self._root = root.rstrip("/")
 
+    @property
+    def local(self) -> Path | None:
+        """The folder, where it is on a disk of this machine."""
+        protocol = self._files.protocol
+        return Path(self._root or "/") if "file" in ([protocol] if isinstance(protocol, str) else protocol) else None
+
     @contextmanager
     def _at(self, name: str) -> Iterator[str]:
         """Path of a file; what the store says against it, whatever its library calls that, is told in one line."""
@@ -72,15 +78,23 @@ class RemoteFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file."""
-        with self._at(name) as path:
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        with self._made(name) as path:
             self._files.pipe_file(path, content)
 
     def send(self, file: Path, name: str) -> None:
         """Write a file of this machine."""
-        with self._at(name) as path:
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        with self._made(name) as path:
             self._files.put_file(str(file), path)
+
+    @contextmanager
+    def _made(self, name: str) -> Iterator[str]:
+        """Path of a file to be written, whose folder is there."""
+        try:
+            with self._at(name) as path:
+                self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+                yield path
+        except FileNotFoundError as error:
+            raise DataError(f"{self.url}/{name}: cannot be written: {error}") from error
 
     def fetch(self, name: str, file: Path) -> str:
         """Read a file into one of this machine, and give its digest.

@@ -173,8 +173,34 @@ def test_a_folder_that_holds_something_else(packed, tmp_path):
     err = call("export", packed, "--to", "llava", "--out", tmp_path / "thesis.txt", *ALLOWED, check=2).err
     assert "cannot be an output folder: it is a file" in err
     err = call("export", packed, "--to", "llava", "--out", packed, *ALLOWED, check=2).err
-    assert "holds no export" in err  # nor is a build overwritten
+    assert "is the folder of the build" in err  # nor is a build overwritten
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_what_an_export_did_not_write_is_not_deleted(reference, tmp_path):
+    out = tmp_path / "out"
+    call("export", reference, "--to", "llava", "--out", out)
+    for name in ("mine.txt", "images/mine.png", "build/manifest.json"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("my only copy")
+        before = files(out)
+        assert (
+            f"{name} is no part of the export there"
+            in call("export", reference, "--to", "llava", "--out", out, check=2).err
+        )
+        assert files(out) == before
+        (out / name).unlink()
+    call("export", reference, "--to", "llava", "--out", out)
+
+
+@pytest.mark.parametrize("where", [".", "inside/out", ".."])
+def test_an_export_stays_out_of_the_folder_of_its_build(packed, tmp_path, where):
+    built = shutil.copytree(packed, tmp_path / "here" / "built")
+    before = files(built)
+    (built.parent / "export.json").write_text('{"files": {}}')  # as if the build lay in an earlier export
+    err = call("export", built, "--to", "llava", "--out", built / where, *ALLOWED, check=2).err
+    assert "is the folder of the build, in it, or around it; choose another --out" in err
+    assert files(built) == before
 
 
 def test_a_killed_export_is_no_export_and_the_next_one_is_whole(packed, tmp_path):

@@ -74,13 +74,50 @@ def test_what_is_old_goes_and_what_was_damaged_there_is_sent_again(memory, built
     call("copy", built, "memory://rex")
     shard = next(built.glob("*/*/arrow/data-*"))
     name = shard.relative_to(built).as_posix()
-    memory.pipe_file("/rex/old/train/arrow/data-00000-of-00001.arrow", b"of an earlier build")
+    manifest = json.loads((built / "manifest.json").read_text("utf-8"))
+    gone = {"file": "old/train/arrow/data-00000-of-00001.arrow", "sha256": "0" * 64}
+    manifest["tasks"].append({"splits": {"train": {"shards": [gone]}}})
+    memory.pipe_file("/rex/manifest.json", json.dumps(manifest).encode())
+    memory.pipe_file(f"/rex/{gone['file']}", b"of an earlier build")
+    memory.pipe_file("/rex/adapter/model.safetensors", b"somebody's work")
+    memory.pipe_file("/rex/mine.txt", b"notes")
     memory.pipe_file(f"/rex/{name}", bytes(shard.stat().st_size))
     (built / "cache-1234.arrow").write_bytes(b"of datasets")
     said = call("copy", built, "memory://rex")
     assert "2 files sent" in said.out and "1 removed" in said.out and name in said.err
+    assert "2 other files there are no part of a copy and were left alone" in said.err
     (built / "cache-1234.arrow").unlink()
-    assert there(memory, "/rex") == wanted(built)
+    others = {"adapter/model.safetensors": b"somebody's work", "mine.txt": b"notes"}
+    assert there(memory, "/rex") == wanted(built) | others
+
+
+@pytest.mark.parametrize("where", [".", "inside/copy", ".."])
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_folder_is_not_copied_over_itself(built, where, scheme):
+    before = contents(built)
+    (built.parent / "link").symlink_to(built)
+    err = call("copy", built, f"{scheme}{built.parent / 'link' / where}", check=2).err
+    assert "cannot be copied onto itself, into itself or around itself" in err
+    assert contents(built) == before
+
+
+def test_a_folder_that_lacks_files_is_not_copied(memory, built, packed, export):
+    next(built.glob("*/*/arrow/data-*")).unlink()
+    assert "arrow/data-" in (err := call("copy", built, "memory://rex", check=4).err) and "make the folder again" in err
+    out = export(packed, "llava", "--split", "test", "--permission", "openi=mine", "--permission", "rexgradient=mine")
+    picture = next(file for file in (out / "images").rglob("*") if file.is_file())
+    renamed = picture.rename(picture.with_name("tmp_1" + picture.suffix))
+    call("copy", out, "memory://rex")  # whatever its name is, it is an image of the export
+    assert there(memory, "/rex") == wanted(out)
+    renamed.unlink()
+    assert "lacks images/ (" in call("copy", out, "memory://other", check=4).err
+    (out / "export.json").write_text("{}")
+    assert "export.json: is damaged; export again" in call("copy", out, "memory://other", check=4).err
+    assert not there(memory, "/other")
+
+
+def test_a_place_that_cannot_be_made(packed):
+    assert "cannot be written" in call("copy", packed, "/proc/nowhere/x", check=4).err
 
 
 class Breaking(MemoryFileSystem):
@@ -170,7 +207,7 @@ def test_a_store_that_alters_files_is_found_out(memory, packed):
 def test_places_that_hold_something_else(memory, packed, built, tmp_path):
     memory.pipe_file("/thesis/thesis.txt", b"my only copy")
     assert "memory://thesis: is not empty and holds no copy" in call("copy", packed, "memory://thesis", check=2).err
-    memory.pipe_file("/other/manifest.json", b'{"name": "other"}')
+    memory.pipe_file("/other/manifest.json", b'{"name": "other", "tasks": []}')
     err = call("copy", packed, "memory://other", check=2).err
     assert f"holds the build 'other'; {packed} is the build 'demo'" in err
     memory.pipe_file("/strange/manifest.json", b"[]")
