@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from instruct.errors import DataError
 
 # Padding tokens of common families, for tokenizers that have one but do not say so.
 _PADDING = ("<|finetune_right_pad_id|>", "<|pad|>", "<pad>", "[PAD]", "<|endoftext|>", "<unk>")
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
 def load_processor(path: str | Path, revision: str | None = None) -> Any:
@@ -21,6 +23,8 @@ def load_processor(path: str | Path, revision: str | None = None) -> Any:
     Raises:
         DataError: there is no processor, no chat template, or it needs a package that is not installed.
     """
+    if not Path(path).exists() and not _HUB_NAME.fullmatch(str(path)):
+        raise DataError(f"{path}: there is no such folder, nor is this a name on the Hugging Face Hub (OWNER/MODEL)")
     from transformers import AutoProcessor
 
     options = {"revision": revision} if revision else {}

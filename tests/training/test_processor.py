@@ -54,6 +54,12 @@ def test_a_folder_without_a_model_says_so(tmp_path):
         load_processor(tmp_path)
 
 
+@pytest.mark.parametrize("path", ["/nowhere/model", "demo/train/model", "~/model", "a b/c"])
+def test_a_folder_that_is_not_there_says_so(path):
+    with pytest.raises(DataError, match=f"{path}: there is no such folder, nor is this a name on the Hugging Face Hub"):
+        load_processor(path)
+
+
 def test_a_model_without_chat_template_is_refused(tiny, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(tiny("llava"), folder)
