@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from instruct.images.backend import BackendName, Encoding, backend
+from instruct.images.backend import Backend, BackendName, Encoding, backend
 from instruct.images.decode import decode
 from instruct.images.fault import MAX_FILE_BYTES, ImageFault, undecodable
 from instruct.images.geometry import Fit, Geometry
 from instruct.images.hashes import content_hash, perceptual_hash
 from instruct.images.window import Window, to_grey
 from instruct.reasons import Reason
+
+# What libjpeg writes at most (its JPEG_MAX_DIMENSION), in either backend.
+MAX_JPEG_SIDE = 65_500
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,27 @@ def store_image(data: bytes, policy: ImagePolicy) -> StoredImage:
     grey, window = to_grey(decoded.values, decoded.display)
     content, perceptual = content_hash(grey), int(perceptual_hash(grey))
     geometry = decoded.geometry
+    if policy.encoding == "jpeg" and max(geometry.canvas) > MAX_JPEG_SIDE:
+        width, height = geometry.canvas
+        raise ImageFault(
+            Reason.IMAGE_TOO_LARGE,
+            f"{width:,} x {height:,} pixels when resized; a side of a JPEG has at most {MAX_JPEG_SIDE:,}",
+        )
     if geometry.canvas != geometry.content:
         canvas = np.zeros(geometry.canvas[::-1], np.uint8)
         left, top = geometry.offset
         canvas[top : top + geometry.content[1], left : left + geometry.content[0]] = grey
         grey = canvas
-    return StoredImage(tools.encode(grey, policy.encoding), geometry, window, content, perceptual)
+    return StoredImage(_encoded(grey, policy.encoding, tools), geometry, window, content, perceptual)
+
+
+def _encoded(grey: NDArray[np.uint8], encoding: Encoding, tools: Backend) -> bytes:
+    try:
+        return tools.encode(grey, encoding)
+    except MemoryError:
+        raise
+    except Exception as error:  # each library has its own, and an OSError would pass for one of the shard's file
+        raise undecodable(f"cannot be encoded as {encoding}: {error or type(error).__name__}") from None
 
 
 def read_image_file(root: Path, path: str, links: bool) -> bytes:

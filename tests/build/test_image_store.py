@@ -202,6 +202,16 @@ def test_what_cannot_be_stored_is_left_out_with_its_reason_and_the_build_goes_on
     assert len(rows(corpus / "out", "show-mine")) == 8 + 6 + len(reasons)
 
 
+@pytest.mark.parametrize("store", ["pack", "embed"])
+def test_an_image_too_long_for_jpeg_is_left_out_and_the_build_goes_on(corpus, store):
+    write_report(corpus / "data", 100, "Long.", "None.", ["CXR100_a"])
+    write_image(corpus / "data", "CXR100_a", saved(np.tile(np.arange(8, dtype=np.uint8) * 30, (70_000, 1)), "PNG"))
+    build(corpus, store, "images.encoding=jpeg", "max_bad=1")
+    (lost,) = [json.loads(line) for line in (corpus / "out" / "quarantine-images.jsonl").read_text().splitlines()]
+    assert (lost["image"], lost["reason"]) == ("CXR100_a.png", "image_too_large")
+    assert len(rows(corpus / "out", "show-mine")) == 8
+
+
 def test_a_build_is_planned_reused_and_made_anew_by_the_shard(corpus):
     table = corpus / "out" / "images" / "openi" / "arrow" / "data-00000-of-00001.arrow"
     first = build(corpus, "pack")

@@ -219,6 +219,28 @@ def test_sizes_that_no_radiograph_has(tools):
     assert opened(store_image(saved(chest(8, 8), "PNG"), LOSSLESS).data).shape == (8, 8)
 
 
+@both
+def test_a_side_that_jpeg_cannot_hold(tools):
+    long = saved(np.repeat(np.linspace(0, 255, 70_000).astype(np.uint8)[:, None], 8, axis=1), "PNG")
+    found = fault(long, tools)
+    assert found.reason == Reason.IMAGE_TOO_LARGE
+    assert "8 x 70,000 pixels" in found.detail and "65,500" in found.detail
+    assert opened(store_image(long, ImagePolicy("short", 512, "png", tools)).data).shape == (70_000, 8)
+    assert opened(store_image(long, ImagePolicy("square", 512, "jpeg", tools)).data).shape == (512, 512)
+
+
+def test_what_a_library_cannot_encode_is_a_fault_of_the_image(monkeypatch):
+    for error in (OSError("encoder error -2"), ValueError("no"), RuntimeError("turbo")):
+
+        def fails(*_given: object, error: Exception = error) -> bytes:
+            raise error
+
+        monkeypatch.setattr("instruct.images.backend.PillowBackend.encode", fails)
+        found = fault(saved(chest(), "PNG"))
+        assert found.reason == Reason.UNDECODABLE_IMAGE
+        assert found.detail == f"cannot be encoded as jpeg: {error}"
+
+
 def test_a_png_that_unpacks_to_a_gigabyte_of_text(tmp_path):
     import struct
     import zlib
