@@ -31,8 +31,8 @@ _CODE = tuple(
     f"instruct.{name}"
     for name in (
         "build.image_job", "build.image_table", "build.schema",
-        "images.backend", "images.decode", "images.dicom", "images.fault", "images.frame", "images.geometry",
-        "images.hashes", "images.store", "images.window",
+        "images.backend", "images.decode", "images.deep", "images.dicom", "images.fault", "images.frame",
+        "images.geometry", "images.hashes", "images.store", "images.window",
     )
 )  # fmt: skip
 # Images of these names need no DICOM libraries: other versions of those leave their shards alone.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, Jpeg2KImagePlugin, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from instruct.images.backend import Backend
+from instruct.images.deep import deep_luma
 from instruct.images.dicom import is_dicom, read_dicom
 from instruct.images.fault import ImageFault, check_size, undecodable
 from instruct.images.geometry import Fit, Geometry, fit
@@ -126,6 +127,10 @@ def _values(
         values = tools.png(data)
         if values is not None:
             return values, None
+    if image.format == "PNG" and image.mode in ("RGB", "RGBA"):
+        luma = deep_luma(data)
+        if luma is not None:
+            return luma, None
     if image.mode in _DEEP:
         return np.asarray(image).astype(_DEEP[image.mode], copy=False), None
     return np.asarray(_flat(image)), None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import re
+import struct
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -162,6 +164,50 @@ def test_a_square_is_padded_with_black_and_hashed_without_it():
     assert stored.content == content_hash(pixels)
 
 
+def deep_png(values: np.ndarray) -> bytes:
+    """A PNG of 16 bits, grey and alpha (two channels), colour, or colour and alpha."""
+    import imagecodecs
+
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(values)))
+
+
+@both
+def test_colour_and_transparency_of_sixteen_bits_keep_their_depth(tools):
+    """Twelve bits in sixteen: their upper bytes alone are nearly black."""
+    values = chest(top=4095)
+    full = np.full_like(values, 65535)
+    plain = store_image(saved(values, "PNG"), ImagePolicy("short", 64, "png", tools))
+    for channels in ([values] * 3, [values, full], [values] * 3 + [full]):
+        stored = store_image(deep_png(np.stack(channels, 2)), ImagePolicy("short", 64, "png", tools))
+        assert stored == plain and stored.window.method == "percentile"
+    colour = np.stack([chest(top=4095, seed=seed) for seed in range(3)], 2)
+    low, high = np.percentile(luma := colour @ np.array([0.299, 0.587, 0.114]), [0.5, 99.5])
+    assert np.abs(grey_of(deep_png(colour), tools) - np.clip((luma - low) / (high - low) * 255, 0, 255)).max() <= 1
+    shown = np.arange(values.size).reshape(values.shape) % 3 > 0
+    alpha = np.where(shown, 65535, 0).astype(np.uint16)
+    expected = grey_of(saved(np.where(shown, values, 0).astype(np.uint16), "PNG"), tools)
+    for channels in ([values, alpha], [values] * 3 + [alpha]):
+        assert (grey_of(deep_png(np.stack(channels, 2)), tools) == expected).all()
+
+
+@both
+def test_a_colour_of_sixteen_bits_that_stands_for_transparent(tools):
+    values = np.maximum(chest(top=4095), 1)
+    values[:30] = 4095
+    data = deep_png(np.stack([values] * 3, 2))
+    chunk = b"tRNS" + struct.pack(">HHH", 4095, 4095, 4095)
+    clear = data[:33] + struct.pack(">I", 6) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    expected = np.where(values == 4095, 0, values).astype(np.uint16)
+    assert (grey_of(clear, tools) == grey_of(saved(expected, "PNG"), tools)).all()
+
+
+@both
+def test_a_damaged_colour_png_of_16_bits(tools):
+    data = deep_png(np.random.default_rng(0).integers(0, 65535, (200, 160, 3)).astype(np.uint16))
+    for spoilt in (data[: len(data) // 2], data[:50_000] + bytes(9) + data[50_009:]):
+        assert fault(spoilt, tools).reason == Reason.UNDECODABLE_IMAGE
+
+
 # What is refused.
 
 
@@ -242,9 +288,6 @@ def test_what_a_library_cannot_encode_is_a_fault_of_the_image(monkeypatch):
 
 
 def test_a_png_that_unpacks_to_a_gigabyte_of_text(tmp_path):
-    import struct
-    import zlib
-
     good = saved(chest(), "PNG")
     packer = zlib.compressobj(9)
     bomb = b"x\0\0" + b"".join(packer.compress(bytes(1 << 20)) for _ in range(1024)) + packer.flush()
