@@ -27,6 +27,7 @@ from instruct.reasons import Reason
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000")
 _IMPORTED = (TiffImagePlugin, WebPImagePlugin, Jpeg2KImagePlugin)
 _ORIENTATION = 0x0112
+_BITS, _PHOTOMETRIC = 258, 262  # of TIFF
 # EXIF orientation to what Pillow calls the way back; 5 to 8 lie on their side.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -100,7 +101,14 @@ def _decode(image: Image.Image, data: bytes, how: Fit, side: int, tools: Backend
     values = tools.resize(values, content, extent)
     if turn in _UPRIGHT:
         values = np.asarray(Image.fromarray(values).transpose(_UPRIGHT[turn]))
-    return Decoded(values, Display(as_is=values.dtype == np.uint8), geometry)
+    return Decoded(values, Display(as_is=values.dtype == np.uint8, inverted=_white_is_zero(image)), geometry)
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Whether a TIFF's high values are dark. Pillow turns those of 8 bits and fewer itself, and leaves deeper ones."""
+    return (
+        isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in _DEEP and image.tag_v2.get(_PHOTOMETRIC) == 0
+    )
 
 
 def _orientation(image: Image.Image, data: bytes) -> int:
@@ -133,6 +141,8 @@ def _values(
             return luma, None
     if image.mode in _DEEP:
         return np.asarray(image).astype(_DEEP[image.mode], copy=False), None
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and max(image.tag_v2.get(_BITS, (8,))) > 8:
+        raise undecodable("TIFF colour of more than 8 bits is not read")  # Pillow would drop the lower bits
     return np.asarray(_flat(image)), None
 
 

@@ -208,6 +208,40 @@ def test_a_damaged_colour_png_of_16_bits(tools):
         assert fault(spoilt, tools).reason == Reason.UNDECODABLE_IMAGE
 
 
+def plain_tiff(values: np.ndarray, photometric: int) -> bytes:
+    """A TIFF of 8 or 16 bits without compression, grey or of three colours; photometric 0 is WhiteIsZero."""
+    bits, samples = 8 * values.dtype.itemsize, values.size // (values.shape[0] * values.shape[1])
+    pixels = values.astype(f"<u{bits // 8}").tobytes()
+    depth, end = (bits, 1) if samples == 1 else (8 + len(pixels), samples)
+    tags = {256: values.shape[1], 257: values.shape[0], 258: depth, 259: 1, 262: photometric, 273: 8, 277: samples}
+    tags |= {278: values.shape[0], 279: len(pixels)}
+    entries = [struct.pack("<HHII", tag, 3 if tag == 258 else 4, end if tag == 258 else 1, tags[tag]) for tag in tags]
+    start = 8 + len(pixels) + 2 * samples
+    head = b"II*\0" + struct.pack("<I", start) + pixels + struct.pack(f"<{samples}H", *[bits] * samples)
+    return head + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+
+
+@both
+@pytest.mark.parametrize("top", [255, 4095])
+def test_a_tiff_in_which_white_is_zero(top, tools):
+    values = chest(top=top)
+    plain = store_image(plain_tiff(values, 1), ImagePolicy("long", 4000, "png", tools))
+    turned = store_image(plain_tiff(values, 0), ImagePolicy("long", 4000, "png", tools))
+    assert (opened(turned.data) == 255 - opened(plain.data)).all()
+    assert (turned.window.inverted, plain.window.inverted) == (top > 255, False)  # Pillow turns 8 bits itself
+
+
+@both
+def test_a_tiff_of_more_than_8_bits_in_colour_is_refused(tools):
+    colour = np.stack([chest(top=4095)] * 3, 2)
+    assert (grey_of(plain_tiff((colour >> 4).astype(np.uint8), 2), tools) == colour[:, :, 0] >> 4).all()
+    found = fault(plain_tiff(colour, 2), tools)
+    assert (found.reason, found.detail) == (
+        Reason.UNDECODABLE_IMAGE,
+        "TIFF colour of more than 8 bits is not read",
+    )
+
+
 # What is refused.
 
 
