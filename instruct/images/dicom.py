@@ -152,12 +152,16 @@ def _luma(values: NDArray[Any], kind: str, decoded: bool) -> NDArray[Any]:
 
 
 def _display(dataset: Any, values: NDArray[Any]) -> tuple[NDArray[Any], Display]:
-    values = _without_padding(dataset, values)
+    padded = _padding(dataset, values)
+    inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
     slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
     if "ModalityLUTSequence" in dataset:
         from pydicom.pixels.processing import apply_modality_lut
 
         values, slope, intercept = np.asarray(apply_modality_lut(values, dataset)), 1.0, 0.0
+    if padded is not None:  # as dark as the darkest of the others
+        others = values[~padded]
+        values = np.where(padded, others.max() if inverted != (slope < 0) else others.min(), values)
     if np.issubdtype(values.dtype, np.signedinteger):
         # Unsigned, as backends want it; the shift is taken back by the intercept.
         values = (values.astype(np.int32) + 32768).astype(np.uint16)
@@ -169,26 +173,23 @@ def _display(dataset: Any, values: NDArray[Any]) -> tuple[NDArray[Any], Display]
         as_is=values.dtype == np.uint8 and not own and not rescaled,
         slope=slope,
         intercept=intercept,
-        inverted=dataset.PhotometricInterpretation == "MONOCHROME1",
+        inverted=inverted,
+        padding=0.0 if padded is None else float(padded.mean()),
     )
     if lut is not None:  # where a file has both, the table is the more exact one
         return values, replace(display, lut=lut, lut_first=first)
     return values, replace(display, voi=voi)
 
 
-def _without_padding(dataset: Any, values: NDArray[Any]) -> NDArray[Any]:
-    """The values with padding as dark as the darkest of the others, so that it moves no window (PS3.3 C.7.5.1.1.2)."""
+def _padding(dataset: Any, values: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Which of the stored values are padding (PS3.3 C.7.5.1.1.2); None where none are, or all."""
     padding = dataset.get("PixelPaddingValue")
     if padding is None:
-        return values
+        return None
     limit = dataset.get("PixelPaddingRangeLimit", padding)
     low, high = sorted((int(padding), int(limit)))
-    padded = (values >= low) & (values <= high)
-    if not padded.any() or padded.all():
-        return values
-    others = values[~padded]
-    dark = others.max() if dataset.PhotometricInterpretation == "MONOCHROME1" else others.min()
-    return np.where(padded, dark, values)
+    padded: NDArray[np.bool_] = (values >= low) & (values <= high)
+    return padded if padded.any() and not padded.all() else None
 
 
 def _voi(dataset: Any) -> Voi | None:

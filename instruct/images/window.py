@@ -4,8 +4,8 @@
 2. A DICOM file's own window, the first where it has several, is applied after its rescale slope and intercept as PS3.3
    C.11.2 says: ``voi_linear``, ``voi_linear_exact``, ``voi_sigmoid``, or its table: ``voi_lut``.
    A window that makes the whole image one grey is passed over.
-3. Everything else is shown from the 0.5th to the 99.5th percentile of the resized image: ``percentile``. Where these
-   are equal, from the lowest to the highest value: ``min_max``.
+3. Everything else is shown from the 0.5th to the 99.5th percentile of the resized image, padding of DICOM
+   aside: ``percentile``. Where these are equal, from the lowest to the highest value: ``min_max``.
 
 What DICOM calls MONOCHROME1 (high values dark) is inverted last.
 """
@@ -60,6 +60,7 @@ class Display:
         lut: the file's table of output values, the first of which stands for the rescaled value ``lut_first``.
         lut_first: see ``lut``.
         inverted: whether high values are dark.
+        padding: share of the pixels that are no part of the picture; they have the value of the darkest one that is.
     """
 
     as_is: bool = False
@@ -69,6 +70,7 @@ class Display:
     lut: NDArray[np.float64] | None = None
     lut_first: float = 0.0
     inverted: bool = False
+    padding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def to_grey(values: NDArray[Any], display: Display) -> tuple[Eight, Window]:
             else _line(values, (low - display.intercept) / display.slope, (high - display.intercept) / display.slope)
         )
     else:
-        first, last = (float(value) for value in np.percentile(values, PERCENTILES))
+        first, last = (float(value) for value in np.percentile(values, _percentiles(display)))
         method = "percentile"
         if first == last:
             first, last, method = lowest, highest, "min_max"
@@ -131,6 +133,12 @@ def to_grey(values: NDArray[Any], display: Display) -> tuple[Eight, Window]:
     if display.inverted:
         grey = 255 - grey
     return grey, Window(method, low, high, display.inverted)
+
+
+def _percentiles(display: Display) -> list[float]:
+    """The percentiles of all values that are :data:`PERCENTILES` of those without padding, which is the dark end."""
+    before = 0.0 if display.inverted != (display.slope < 0) else 100 * display.padding
+    return [before + percentile * (1 - display.padding) for percentile in PERCENTILES]
 
 
 def _line(values: NDArray[Any], low: float, high: float) -> Eight:

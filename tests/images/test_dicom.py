@@ -99,20 +99,35 @@ def test_other_window_functions_and_tables():
     assert np.abs(opened(found.data) - curve[VALUES] / curve.max() * 255).max() <= 0.51
 
 
-def test_padding_is_dark_and_moves_no_window():
+@pytest.mark.parametrize("share", [0.1, 0.5])
+@pytest.mark.parametrize("slope", [1, -1, -2.5])
+@pytest.mark.parametrize("kind", ["MONOCHROME2", "MONOCHROME1"])
+def test_padding_is_dark_and_moves_no_window(kind, slope, share):
+    fields = {"PhotometricInterpretation": kind, "RescaleSlope": slope, "RescaleIntercept": 0 if slope > 0 else 20000}
+    inner = np.maximum(VALUES, 100)
+    border = int(inner.shape[1] * share / (1 - share))
+    padded = np.pad(inner, ((0, 0), (border, 0)))
+    alone, found = stored(dicom(inner, **fields)), stored(dicom(padded, PixelPaddingValue=0, **fields))
+    assert opened(found.data)[:, :border].max() == 0
+    assert (found.window.low, found.window.high) == pytest.approx((alone.window.low, alone.window.high), abs=4)
+    assert np.abs(opened(found.data)[:, border:].astype(int) - opened(alone.data)).max() <= 1
+    own = fields | {"WindowCenter": 2000 * slope + fields["RescaleIntercept"], "WindowWidth": abs(3000 * slope)}
+    found = stored(dicom(padded, PixelPaddingValue=0, **own))
+    assert found.window.method == "voi_linear" and opened(found.data)[:, :border].max() < 20
+    assert (opened(found.data)[:, border:] == opened(stored(dicom(inner, **own)).data)).all()
+
+
+def test_padding_is_dark_after_a_table_that_turns_values_over():
+    from pydicom.dataset import Dataset
+
+    table = Dataset()
+    table.LUTDescriptor, table.ModalityLUTType = [4096, 0, 16], "US"
+    table.LUTData = (5000 - np.arange(4096)).astype(np.uint16).tolist()
+    table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "US"
     padded = np.maximum(VALUES, 100)
-    inner = padded.copy()
     padded[:, :20] = 0
-    for kind in ("MONOCHROME2", "MONOCHROME1"):
-        found = stored(dicom(padded, PixelPaddingValue=0, PhotometricInterpretation=kind))
-        assert found.window.low >= 100
-        assert opened(found.data)[:, :20].max() == 0
-        assert (
-            np.abs(
-                opened(found.data)[:, 20:].astype(int) - grey(dicom(inner, PhotometricInterpretation=kind))[:, 20:]
-            ).mean()
-            < 20
-        )
+    found = opened(stored(dicom(padded, PixelPaddingValue=0, ModalityLUTSequence=[table])).data)
+    assert found[:, :20].max() == 0 and found[:, 20:].max() == 255
 
 
 @pytest.mark.parametrize(

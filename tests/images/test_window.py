@@ -72,6 +72,18 @@ def test_a_table_is_looked_up_and_spans_all_greys():
     assert (window.method, window.low, window.high) == ("voi_lut", 50, 149)
 
 
+def test_padding_moves_no_percentile():
+    values = chest(200, 160, 3000)
+    _, known = to_grey(values, Display())
+    for inverted, slope in ((False, 1.0), (True, 1.0), (False, -1.0), (True, -1.0)):
+        dark = values.max() if inverted != (slope < 0) else values.min()
+        padded = np.concatenate([values, np.full((300, 160), dark, np.uint16)])
+        grey, window = to_grey(padded, Display(inverted=inverted, slope=slope, padding=0.6))
+        ends = sorted((known.low * slope, known.high * slope))
+        assert (window.low, window.high) == pytest.approx(tuple(ends), abs=2)
+        assert not grey[200:].any()
+
+
 @given(st.floats(-3, 3).filter(lambda slope: abs(slope) > 0.05), st.floats(-2000, 2000), st.booleans(), st.booleans())
 def test_rescaling_moves_the_window_not_the_picture(slope, intercept, own, inverted):
     values = chest(60, 50, 4000)
