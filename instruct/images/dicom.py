@@ -213,7 +213,9 @@ def _lut(dataset: Any) -> tuple[NDArray[np.float64] | None, float]:
     data = table.LUTData
     if isinstance(data, bytes):
         data = np.frombuffer(data, "<u2" if bits > 8 or len(data) >= 2 * (entries or 65536) else "u1")
-    return np.asarray(data, np.float64)[: entries or 65536], float(first)
+    values = np.asarray(data, np.float64)[: entries or 65536]
+    # White is what the bits can hold, not what the table comes to, unless it comes to more than it says.
+    return values / max(2.0**bits - 1, values.max(), 1), float(first)
 
 
 def _first(value: Any) -> float | None:

@@ -57,7 +57,8 @@ class Display:
         slope: rescaled value = slope * value + intercept.
         intercept: see ``slope``.
         voi: the file's window.
-        lut: the file's table of output values, the first of which stands for the rescaled value ``lut_first``.
+        lut: the file's table of output values, black 0 and white 1; its first one stands for the rescaled value
+            ``lut_first``.
         lut_first: see ``lut``.
         inverted: whether high values are dark.
         padding: share of the pixels that are no part of the picture; they have the value of the darkest one that is.
@@ -159,6 +160,5 @@ def _by_table(values: NDArray[Any], display: Display) -> Eight:
     assert display.lut is not None
     rescaled = values.astype(np.float64) * display.slope + display.intercept
     places = np.clip(np.rint(rescaled - display.lut_first), 0, len(display.lut) - 1).astype(np.int64)
-    table = display.lut - display.lut.min()
-    grey: Eight = np.rint(table * (255 / max(float(table.max()), 1e-9))).astype(np.uint8)[places]
+    grey: Eight = np.rint(display.lut * 255).astype(np.uint8)[places]
     return grey

@@ -96,7 +96,35 @@ def test_other_window_functions_and_tables():
     found = stored(dicom(VALUES, VOILUTSequence=[table]))
     assert found.window.method == "voi_lut"
     curve = np.array(table.LUTData, float)
-    assert np.abs(opened(found.data) - curve[VALUES] / curve.max() * 255).max() <= 0.51
+    assert np.abs(opened(found.data) - curve[VALUES] / 65535 * 255).max() <= 0.51
+
+
+@pytest.mark.parametrize(("bits", "first"), [(12, 0), (16, 0), (12, 500)])
+def test_a_table_of_the_file_is_scaled_by_its_bits(bits, first):
+    """A table that does not use all of its greys does not get all of ours (PS3.3 C.11.2.1.1)."""
+    import io
+
+    import pydicom
+    from pydicom.dataset import Dataset
+    from pydicom.pixels import apply_voi_lut
+
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [3000, first, bits], (1000 + np.arange(3000) // 2).astype(np.uint16).tolist()
+    table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "US"
+    data = dicom(VALUES, BitsStored=12, HighBit=11, VOILUTSequence=[table])
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    expected = apply_voi_lut(dataset.pixel_array, dataset) / (2**bits - 1) * 255
+    assert np.abs(grey(data) - expected).max() <= 0.51
+    assert stored(data).window.method == "voi_lut"
+
+
+def test_a_table_of_more_than_its_bits_does_not_saturate():
+    from pydicom.dataset import Dataset
+
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [4096, 0, 10], np.arange(4096).astype(np.uint16).tolist()
+    table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "US"
+    assert np.abs(grey(dicom(VALUES, VOILUTSequence=[table])) - VALUES / 4095 * 255).max() <= 0.51
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
