@@ -23,7 +23,7 @@ from instruct.reports.statistics.tables import statistics_tables
 from instruct.reports.statistics.texts import EDGES, summarize, word_counts
 from instruct.synth import write
 from instruct.synth.planted import Planted
-from tests.build.helpers import call, rows
+from tests.build.helpers import call, rows, write_report, write_spec, write_template
 from tests.conftest import Corpora
 
 SPLITS = {"train": "train", "val": "valid", "test": "test"}
@@ -108,11 +108,32 @@ def test_rows_are_counted_from_the_shards(statistics: dict[str, Any], built: Pat
     assert held["target_words"]["max"] == lengths[-1]
     assert held["target_words"]["median"] == np.median(lengths)
     assert sum(held["target_words"]["histogram"]) == len(examples)
-    prompts = {tuple(turn["value"] for turn in example["conversations"][:-1]) for example in examples}
+    prompts = {
+        tuple(turn["value"].replace("<image>", "") for turn in example["conversations"][:-1]) for example in examples
+    }
     assert held["distinct_prompts"] == len(prompts)
     variants = Counter(example["provenance"]["variant"] for example in examples)
     assert held["variants"] == {str(number): variants[number] for number in sorted(variants)}
     assert "labels" not in held
+
+
+def test_prompts_that_differ_in_their_number_of_images_are_one(tmp_path: Path) -> None:
+    for number in range(9):
+        write_report(
+            tmp_path, number, f"Findings {number}.", "None.", [f"CXR{number}_{n}" for n in range(1 + number % 3)]
+        )
+    query = "SELECT study AS id, split, patient, [study] AS studies, images, findings, origin FROM studies"
+    write_spec(tmp_path / "specs", {"show": query})
+    write_template(tmp_path / "specs", "show", "What is there?", images="any")
+    (tmp_path / "mine.yaml").write_text("name: mine\nsources: {openi: {}}\ntasks: ['[show] [Mine]']\n")
+    call(
+        "build", tmp_path / "mine.yaml", "images.missing=keep", "--data-root", tmp_path, "--out", tmp_path / "out",
+        "--specs", tmp_path / "specs",
+    )  # fmt: skip
+    said = {turns["conversations"][0]["value"] for turns in rows(tmp_path / "out", "show-mine")}
+    assert len(said) > 1
+    (held,) = compute_statistics(tmp_path / "out", data_root=tmp_path)["rows"].values()
+    assert [split["distinct_prompts"] for split in held.values() if split["examples"]] == [1]
 
 
 @pytest.mark.parametrize(

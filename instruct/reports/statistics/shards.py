@@ -20,6 +20,8 @@ from instruct.shard import open_shard
 _COLUMNS = ("conversations", "options", "answers", "regions", "keys", "provenance")
 # Parts the turns of a prompt, which are hashed together.
 _TURN = "\x1e"
+# What stands for each image of a turn; how many a study has makes no other prompt.
+_IMAGE = "<image>"
 # Labels of a row that are listed; the others are summed up.
 LISTED_LABELS = 60
 
@@ -78,7 +80,8 @@ def row_statistics(
         if tokenizer is not None:
             counted = token_counts(said.filter(pa.array(answers)), tokenizer)
             tokens.append(_per_row(rows[answers], counted, len(table)))
-        prompts.append(_hashes(rows[~answers], said.filter(pa.array(~answers)), len(table)))
+        asked = pc.replace_substring(said.filter(pa.array(~answers)), _IMAGE, "")
+        prompts.append(_hashes(rows[~answers], asked, len(table)))
         first = _first_of_record(pc.struct_field(table["keys"], "record"))
         examples, records = examples + len(table), records + int(first.sum())
         numbers = np.asarray(pc.struct_field(table["provenance"], "variant"))
