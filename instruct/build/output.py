@@ -99,6 +99,10 @@ class OutputFolder:
         """Where a shard is published."""
         return self.path / config / SPLIT_NAMES[split] / "arrow" / f"data-{number:05d}-of-{total:05d}.arrow"
 
+    def empty_file(self, key: str) -> Path:
+        """Where a shard of a split without examples is kept for the next build."""
+        return self.work / "empty" / f"{key}.arrow"
+
     def images_file(self, source: str, number: int, total: int, shown: bool) -> Path:
         """Where a shard of an images table is published, or kept for the next build."""
         folder = self.path if shown else self.work

@@ -33,7 +33,8 @@ def publish_shards(
         images_shown: whether these are part of the dataset; otherwise they are kept for the next build only.
 
     Returns:
-        For the manifest: configuration to split to shards, each with file, key, rows, bytes and digest. And source to
+        For the manifest: configuration to split to shards, each with file, key, rows, bytes and digest; a split without
+        an example has no shards, for they are kept for the next build only. And source to
         the shards of its images, without a key: it holds times, which differ between copies of one dataset.
     """
     (output.path / MANIFEST).unlink(missing_ok=True)
@@ -43,6 +44,9 @@ def publish_shards(
         published[config] = {}
         for split, shards in splits.items():
             entries = []
+            if not any(result.examples for result, _ in shards):  # `datasets` opens no split without a row
+                moves += [(result.key, file, output.empty_file(result.key)) for result, file in shards]
+                shards = []
             for number, (result, file) in enumerate(shards):
                 target = output.shard_file(config, split, number, len(shards))
                 moves.append((result.key, file, target))
@@ -92,7 +96,7 @@ def _move(output: OutputFolder, moves: Sequence[tuple[str, Path, Path]]) -> None
 
 
 def _remove_strays(output: OutputFolder, wanted: set[Path]) -> None:
-    hidden = output.work.glob(f"{IMAGES}/*/arrow/data-*.arrow")
+    hidden = (*output.work.glob(f"{IMAGES}/*/arrow/data-*.arrow"), *output.work.glob("empty/*.arrow"))
     for file in (*output.path.glob("*/*/arrow/data-*.arrow"), *hidden):  # others are caches of `datasets`
         if file not in wanted:
             file.unlink()
@@ -128,8 +132,9 @@ def descriptions(
             together[split] = shards
     files: dict[str, dict[str, Any]] = {}
     for folder, splits in (*published.items(), (".", together)):
-        named = {name: splits[split] for split, name in SPLIT_NAMES.items() if split in splits}
-        files |= _describe(Path(folder), named, features())
+        named = {name: splits[split] for split, name in SPLIT_NAMES.items() if splits.get(split)}
+        if named or folder == ".":
+            files |= _describe(Path(folder), named, features())
     if images:
         files |= _describe(Path(IMAGES), images, image_features())
     return files
@@ -177,7 +182,9 @@ def hub_configs(published: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]
             "data_files": [
                 {"split": SPLIT_NAMES[split], "path": f"{config}/{SPLIT_NAMES[split]}/arrow/data-*.arrow"}
                 for split in published[config]
+                if published[config][split]
             ],
         }
         for config in sorted(published)
+        if any(published[config].values())
     ]

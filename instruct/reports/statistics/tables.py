@@ -166,7 +166,8 @@ def _targets(statistics: Mapping[str, Any]) -> Table:
             row = [name, split, held["examples"], words["mean"], words["median"], words["p95"], words["max"]]
             if tokenizer:
                 row.append(held["target_tokens"]["mean"])
-            rows.append([*row, held["distinct_prompts"], len(counts), f"{min(counts):,} to {max(counts):,}"])
+            told = f"{min(counts):,} to {max(counts):,}" if counts else None
+            rows.append([*row, held["distinct_prompts"], len(counts), told])
     heads = ["row", "split", "examples", "mean words", "median", "95th percentile", "longest"]
     if tokenizer:
         heads.append(f"mean tokens ({tokenizer})")
