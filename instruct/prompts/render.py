@@ -91,7 +91,7 @@ def render_records(
     Raises:
         SpecError: the template places other images than a record has: a defect of the template, not of the record.
     """
-    found = (*_text_faults(template, records), *_null_faults(template, records))
+    found = (*_text_faults(template, records), *_lacking_faults(template, records))
     faults = list({fault.row: fault for fault in found}.values())
     good = np.ones(len(records), bool)
     good[[fault.row for fault in faults]] = False
@@ -183,15 +183,21 @@ def _as_printed(column: pa.Array) -> pa.StringArray:
     return column.fill_null("None") if column.null_count else column
 
 
-def _null_faults(template: CompiledTemplate, records: pa.RecordBatch) -> list[Fault]:
-    """Records without what every variant prints: a null would read ``None``."""
+def _lacking_faults(template: CompiledTemplate, records: pa.RecordBatch) -> list[Fault]:
+    """Records without what every variant prints: a null would read ``None``, a blank leave a gap in the wording."""
     faults: dict[int, Fault] = {}
     declared = template.declarations
     for reason, names in ((Reason.EMPTY_TARGET, declared.target), (Reason.TEMPLATE_ERROR, declared.inputs)):
         for name in names:
-            if name in template.columns and records.column(name).null_count:
-                for row in pc.indices_nonzero(pc.is_null(records.column(name))).to_pylist():
-                    faults.setdefault(row, Fault(row, reason, f"column {name!r} is null"))
+            if name not in template.columns:
+                continue
+            column = records.column(name)
+            for row in pc.indices_nonzero(pc.is_null(column)).to_pylist() if column.null_count else ():
+                faults.setdefault(row, Fault(row, reason, f"column {name!r} is null"))
+            if pa.types.is_string(column.type):
+                blank = pc.or_(pc.utf8_is_space(column), pc.equal(pc.binary_length(column), 0))
+                for row in pc.indices_nonzero(blank).to_pylist():
+                    faults.setdefault(row, Fault(row, reason, f"column {name!r} is blank"))
     return list(faults.values())
 
 

@@ -236,8 +236,19 @@ def test_a_missing_value_is_never_worded_as_none(tmp_path):
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n\t", "\u00a0", "\u3000 "])
-def test_an_answer_without_text_is_quarantined(tmp_path, blank):
-    rendered = render(compiled(tmp_path, one_variant("q")), {"answer": ["a", blank]})
+@pytest.mark.parametrize("answer", ["{{ answer }}", "Yes: {{ answer }}."])
+def test_a_record_without_what_it_is_about_is_quarantined(tmp_path, blank, answer):
+    text = one_variant("{{ question }}", answer, top="{% inputs question %}")
+    rendered = render(compiled(tmp_path, text), {"question": ["q", "q", blank], "answer": ["a", blank, "a"]})
+    assert faults(rendered) == [
+        (1, "empty_target", "column 'answer' is blank"),
+        (2, "template_error", "column 'question' is blank"),
+    ]
+    assert len(answers(rendered)) == 1
+
+
+def test_an_answer_without_text_is_quarantined(tmp_path):
+    rendered = render(compiled(tmp_path, one_variant("q", "{{ answer | replace('b', '') }}")), {"answer": ["a", "b"]})
     assert faults(rendered) == [(1, "empty_target", "answer is empty")]
     assert answers(rendered) == ["a"]
 
@@ -246,8 +257,8 @@ def test_an_answer_empty_in_one_of_its_variants_is_left_out_in_all(tmp_path):
     text = (
         one_variant("q")
         + "{% variant %}{% user %}q{% enduser %}{% assistant %}{{ answer | trim }}.{% endassistant %}{% endvariant %}"
-    )
-    rendered = render(compiled(tmp_path, text), {"answer": ["a", ""]}, variants=[[0, 1], [0, 1]])
+    ).replace("{{ answer }}", "{{ answer | replace('b', '') }}")
+    rendered = render(compiled(tmp_path, text), {"answer": ["a", "b"]}, variants=[[0, 1], [0, 1]])
     assert answers(rendered) == ["a", "a."]
     assert faults(rendered) == [(1, "empty_target", "answer is empty")]
 
