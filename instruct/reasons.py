@@ -15,6 +15,7 @@ class Reason(StrEnum):
     PATH_OUTSIDE_ROOT = "path_outside_root"
     NO_IMAGE = "no_image"
     IMAGE_COUNT = "image_count"
+    REGION_IMAGE = "region_image"
     EMPTY_TARGET = "empty_target"
     CONTROL_CHARACTER = "control_character"
     SPECIAL_TOKEN = "special_token"
@@ -33,6 +34,7 @@ EXPLANATIONS = {
     ),
     Reason.NO_IMAGE: "the record has no image, and its task needs one",
     Reason.IMAGE_COUNT: "the record has another number of images than its template places",
+    Reason.REGION_IMAGE: "a region of the record is on an image that the record does not have",
     Reason.EMPTY_TARGET: "the answer has no text",
     Reason.CONTROL_CHARACTER: "a text of the record holds a control character",
     Reason.SPECIAL_TOKEN: "a text of the record holds what a model would read as a control token",

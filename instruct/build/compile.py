@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from instruct.build.batches import appending
-from instruct.build.image_regions import follow
+from instruct.build.image_regions import follow, shown_regions, stray_regions
 from instruct.digest import digest_batch
 from instruct.images.folder import ImageFolder
 from instruct.prompts.template import CompiledTemplate
@@ -135,7 +135,11 @@ def _settle_images(
     compiled: CompiledTask,
     note_missing: Callable[[pa.StringArray], None],
 ) -> pa.RecordBatch:
-    """Leave out what cannot be shown: images of a set one by one, records whose images all have a part in the task."""
+    """Leave out what cannot be shown: images of a set one by one, records whose images all have a part in the task.
+
+    The regions of an image go with it, and the record too where it has no others: its answer would say that there are
+    none.
+    """
     lists = records.column("images")
     rows = np.asarray(pc.list_parent_indices(lists))
     paths = lists.flatten()
@@ -148,19 +152,26 @@ def _settle_images(
     shown = faults == 0
     before = np.bincount(rows, minlength=len(records))
     after = np.bincount(rows[shown], minlength=len(records))
-    if shown.all() and (before.all() if wanted == "any" else (before == wanted).all()):
+    strays = stray_regions(records, before)
+    if shown.all() and not strays and (before.all() if wanted == "any" else (before == wanted).all()):
         return records
 
+    regions = None if shown.all() else shown_regions(records, shown)
+    bare = after == 0
+    if regions is not None:
+        bare |= (_lengths(records.column("regions")) > 0) & (_lengths(regions) == 0)
     reasons: dict[int, tuple[Reason, str]] = {}
     for index in np.flatnonzero(~shown):
         row, fault = int(rows[index]), _FAULTS[faults[index] - 1]
-        if wanted != "any" or after[row] == 0:
+        if wanted != "any" or bare[row]:
             reasons.setdefault(row, (fault, paths[int(index)].as_py()))
-        else:
+        elif row not in strays:
             compiled.dropped_images[str(fault)] += 1
     for row in np.flatnonzero(after == 0 if wanted == "any" else before != wanted).tolist():
         reason = Reason.NO_IMAGE if before[row] == 0 else Reason.IMAGE_COUNT
         reasons.setdefault(row, (reason, f"{before[row]} images; the template places {wanted}"))
+    for row, detail in strays.items():
+        reasons.setdefault(row, (Reason.REGION_IMAGE, detail))
 
     for row, (reason, detail) in sorted(reasons.items()):
         compiled.bad.append(
@@ -176,13 +187,19 @@ def _settle_images(
         offsets = np.zeros(len(records) + 1, np.int32)
         np.cumsum(after, out=offsets[1:])
         kept = pa.ListArray.from_arrays(pa.array(offsets), paths.filter(pa.array(shown)))
-        position = records.schema.get_field_index("images")
-        records = records.set_column(position, records.schema.field(position), kept)
+        for name, column in (("images", kept), ("regions", regions)):
+            if column is not None:
+                position = records.schema.get_field_index(name)
+                records = records.set_column(position, records.schema.field(position), column)
     if reasons:
         good = np.ones(len(records), bool)
         good[list(reasons)] = False
         records = records.filter(pa.array(good))
     return records
+
+
+def _lengths(lists: pa.ListArray) -> npt.NDArray[np.int64]:
+    return np.asarray(pc.fill_null(pc.list_value_length(lists), 0), np.int64)
 
 
 _DICOM = (".dcm", ".dicom")
