@@ -66,7 +66,7 @@ class PieceFolder(OutputFolder):
         write_json(self.work / "name.json", name)
 
     def find(self, key: str, verify: bool = False) -> tuple[ShardResult, Path] | None:
-        """By size alone: else each piece would read the shards of all; the build that publishes verifies them."""
+        """By size alone, so that no piece reads the shards of all; those of its share are verified when it takes them."""
         return super().find(key, verify)
 
 
@@ -122,6 +122,8 @@ def _run(selection: Selection, output: PieceFolder, share: Share, executor: Exec
                 count_and_tell("planned", **summary(replace(item, jobs=ours, dropped=0)))
                 ours = []
             elif share.takes(next(position)):
+                if item.found is not None:
+                    item = replace(item, found=output.find(item.job.key, verify=True))
                 ours.append(item)
                 if item.found is None:
                     yield item.job, output.staged(item.job.key)
@@ -160,7 +162,7 @@ def adopt(output: OutputFolder, pieces: Sequence[Path], tell: Tell) -> None:
         taken = 0
         for file in sorted((piece.work / "results").glob("*.json")):
             found = piece.find(file.stem, verify=False)  # the plan verifies what it uses
-            if found is not None and output.find(file.stem, verify=False) is None:
+            if found is not None and output.find(file.stem) is None:  # of damaged ones, the next piece may be whole
                 _copy(found[1], output.staged(file.stem))
                 output.keep(found[0])
                 taken += 1
