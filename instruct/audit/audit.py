@@ -16,6 +16,7 @@ from instruct.audit.protected import in_training
 from instruct.audit.result import DROP, FOLLOW, AuditResult, Finding, build_digest, matrix, settle
 from instruct.audit.shards import KINDS, Group, groups_of
 from instruct.audit.texts import read_corpus
+from instruct.audit.words import RECORD
 from instruct.specs.recipe import AuditException
 from instruct.specs.task_spec import SPLITS
 
@@ -153,6 +154,6 @@ def _alike(
         cells.setdefault((first, second), []).append({"keys": list(keys), "likeness": round(likeness, 4)})
     for (first, second), shown in cells.items():
         low, high = groups[first], groups[second]
-        names = sorted({pair["keys"][0] for pair in shown})
-        fix = {"leave_out": names}
+        names = sorted({pair["keys"][0] for pair in shown if not pair["keys"][0].startswith(RECORD)})
+        fix = {"leave_out": names} if names else {}
         yield Finding(check, low.dataset, low.split, high.dataset, high.split, len(shown), shown[:limit], fix)

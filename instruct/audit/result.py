@@ -30,7 +30,7 @@ class Finding:
         other_split: the split on that side; empty for protected sets.
         count: number of keys, or of pairs of them.
         examples: the first keys; pairs of keys for ``text`` and ``pixels``.
-        fix: what to add to the recipe: one key and its value.
+        fix: what to add to the recipe: one key and its value; empty where nothing mends it.
         accepted: written reason of the exception that covers it; empty where none does.
     """
 
@@ -117,7 +117,12 @@ FOLLOW, DROP = "follow_upstream", "drop_leaks"
 
 
 def recipe_line(fix: Mapping[str, Any], most: int | None = None) -> str:
-    """A fix as a recipe has it: ``splits: {"RSNA": "follow_upstream"}``.
+    """A fix for a sentence; :func:`recipe_lines` is what a recipe takes."""
+    return "; ".join(recipe_lines(fix, most))
+
+
+def recipe_lines(fix: Mapping[str, Any], most: int | None = None) -> list[str]:
+    """A fix as a recipe has it, a line for each key: ``splits: {"RSNA": "follow_upstream"}``.
 
     Args:
         fix: key of a recipe to its value.
@@ -129,7 +134,7 @@ def recipe_line(fix: Mapping[str, Any], most: int | None = None) -> str:
             return f"{len(value):,} keys, under fix in audit.json"
         return json.dumps(value, ensure_ascii=False)
 
-    return "; ".join(f"{key}: {told(value)}" for key, value in fix.items())
+    return [f"{key}: {told(value)}" for key, value in fix.items()]
 
 
 def build_digest(manifest: Mapping[str, Any]) -> str:

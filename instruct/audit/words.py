@@ -18,6 +18,8 @@ Indices = npt.NDArray[np.int64]
 
 # Shorter texts ("No acute disease.") are said of everybody; this many letters are fewer than twenty words.
 _FEWEST_LETTERS = 60
+# Before a record's id where it stands for a study: no key begins so, and no recipe can name it.
+RECORD = "record "
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -85,7 +87,7 @@ def _of_batch(batch: pa.RecordBatch) -> Texts:
 
 def _or_record(keys: pa.StructArray) -> pa.ListArray:
     """Studies of each example; its record where it has none."""
-    record = keys.field("record")
+    record = pc.binary_replace_slice(keys.field("record"), 0, 0, RECORD)
     alone = pa.ListArray.from_arrays(pa.array(np.arange(len(keys) + 1, dtype=np.int32)), record)
     studies = keys.field("studies")
     return pc.if_else(pc.equal(pc.fill_null(pc.list_value_length(studies), 0), 0), alone, studies)

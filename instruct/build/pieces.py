@@ -66,7 +66,7 @@ class PieceFolder(OutputFolder):
         write_json(self.work / "name.json", name)
 
     def find(self, key: str, verify: bool = False) -> tuple[ShardResult, Path] | None:
-        """By size alone, so that no piece reads the shards of all; those of its share are verified when it takes them."""
+        """By size alone, so that no piece reads the shards of all; it verifies those of its share as it takes them."""
         return super().find(key, verify)
 
 

@@ -57,13 +57,14 @@ def command(folder: Path, images: bool, no_texts: bool, all_keys: bool, workers:
 
 # Of more keys to leave out than these, a line tells the number.
 _KEYS = 8
+_NO_FIX = "no line of a recipe leaves these out; build without one of the rows, or see audit_exceptions"
 
 
 def _show(result: AuditResult) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from instruct.audit.result import recipe_line
+    from instruct.audit.result import recipe_lines
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
@@ -72,7 +73,8 @@ def _show(result: AuditResult) -> None:
 
     _draw_matrix(result, console)
     for fix, found in _by_fix(result.findings):
-        line(("recipe: ", "dim"), (recipe_line(fix, _KEYS), "cyan"))
+        for told in recipe_lines(fix, _KEYS) or [_NO_FIX]:
+            line(("recipe: ", "dim"), (told, "cyan"))
         for leak in found:
             line("  ", ("leak: ", "red"), leak)
         line()
@@ -85,7 +87,9 @@ def _show(result: AuditResult) -> None:
     line((f"{leaks:,} leak{'s' * (leaks != 1)}", "bold red" if leaks else "bold green"), f", {accepted:,} accepted.")
     line(f"Looked for: {', '.join(result.checks)}.")
     if result.fix:
-        line("All leaks, recipe: ", (recipe_line(result.fix, _KEYS), "cyan"))
+        line("All leaks, recipe:")  # a key on each line, to be copied as they stand
+        for told in recipe_lines(result.fix, _KEYS):
+            line((told, "cyan"))
 
 
 def _draw_matrix(result: AuditResult, console: Console) -> None:

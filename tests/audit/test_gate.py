@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from instruct.audit.protected import protected_sets
-from instruct.audit.result import build_digest
+from instruct.audit.result import AuditResult, Finding, build_digest
+from instruct.cli.audit import _show
 from instruct.errors import UsageError
 from instruct.synth import write
 from tests.audit.builds import audit, build, named, recipe
-from tests.build.helpers import IMAGE_QUERY, call, rows, shards, stamps, write_spec, write_template
+from tests.build.helpers import IMAGE_QUERY, call, rows, shards, stamps, write_report, write_spec, write_template
 from tests.conftest import run_cli
 
 PAIR = ("openi", "rad_restruct")
@@ -93,6 +95,62 @@ def test_what_people_see(data: Path, tmp_path: Path) -> None:
         if line.startswith("  leak: Rad-Restruct train: ") and " also in " in line
     ]
     assert " patients, " in line and " studies, " in line and " images also in OpenI test; first: openi/CXR" in line
+
+
+WORDS = [
+    f"{first}{second}" for first in ("ka", "lo", "mi", "nu", "pe", "ro") for second in ("ban", "dor", "gis", "tul")
+]
+COPIED = (
+    "SELECT study AS id, split, NULL::VARCHAR AS patient, {} AS studies, findings, origin FROM studies,"
+    " (VALUES ({})) AS made(split) WHERE study IN ('CXR1', 'CXR2')"
+)
+
+
+@pytest.mark.parametrize("studies", ["[]::VARCHAR[]", "[study]"])
+def test_a_copied_report_of_a_record_with_and_without_a_study(tmp_path: Path, studies: str) -> None:
+    """The audit names what a build can leave out, and nothing else."""
+    data, specs = tmp_path / "data", tmp_path / "specs"
+    for number in range(1, 3):
+        write_report(data, number, " ".join([*WORDS, *WORDS[::-1], *WORDS[::2]]), "Normal.")
+    train = COPIED.format(studies, "'train'").replace("'CXR1', 'CXR2'", "'CXR1'")
+    test = COPIED.format("[study]", "'test'").replace("'CXR1', 'CXR2'", "'CXR2'")
+    write_spec(
+        specs, {"one": train.replace("split,", "made.split,", 1), "two": test.replace("split,", "made.split,", 1)}
+    )
+    for name in ("one", "two"):
+        write_template(specs, name, "Report.")
+
+    def run(*more: str, check: int = 0) -> str:
+        out = ("--data-root", data, "--specs", specs, "--out", tmp_path / "out")
+        return call("build", "openi", "tasks=[one-mine,two-mine]", *more, *out, check=check).out
+
+    run()
+    result = audit(tmp_path / "out")
+    (finding,) = result["findings"]
+    fix = {"leave_out": ["openi/CXR1"]} if studies == "[study]" else {}
+    assert finding["check"] == "text" and finding["fix"] == fix and result["fix"] == fix
+    assert finding["examples"][0]["keys"] == ["openi/CXR1" if fix else "record CXR1", "openi/CXR2"]
+    printed = call("audit", tmp_path / "out", check=4).out
+    if fix:
+        assert printed.endswith('All leaks, recipe:\nleave_out: ["openi/CXR1"]\n')
+        run("leave_out=[openi/CXR1]")
+        audit(tmp_path / "out", clean=True)
+    else:
+        assert (
+            "no line of a recipe leaves these out; build without one of the rows, or see audit_exceptions\n" in printed
+        )
+        assert "All leaks" not in printed
+
+
+def test_all_that_mends_an_audit_is_yaml(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [
+        Finding("study", "A", "train", "B", "test", 1, ["b/1"], {"splits": {"A": "drop_leaks"}}),
+        Finding("text", "A", "train", "B", "test", 1, [{"keys": ["a/1", "b/1"]}], {"leave_out": ["a/1"]}),
+    ]
+    result = AuditResult("", ["study", "text"], found, [], [])
+    _show(result)
+    told = capsys.readouterr().out.partition("All leaks, recipe:\n")[2]
+    assert yaml.safe_load(told) == result.fix == {"splits": {"A": "drop_leaks"}, "leave_out": ["a/1"]}
 
 
 def test_an_audit_needs_a_finished_build(tmp_path: Path) -> None:
