@@ -2,8 +2,8 @@
 
 Rules, each with the message it gives:
 
-* the query binds against the reader's tables and meets the record contract;
-* every column a template reads is one the query gives;
+* the query binds against the reader's tables, meets the record contract and gives the same each time;
+* every column a template reads is one the query gives, of a type that can be printed;
 * every variant's prompt uses what ``{% inputs %}`` declares, every answer what ``{% target %}`` declares;
 * the target is not told in the prompt;
 * a template that shows images has a query that gives them, and the reverse;
@@ -98,8 +98,14 @@ def lint_task(entry: TaskEntry, queries: RecordQueries, template: CompiledTempla
         problems.append(f"{at} shows images; the query gives no column 'images'")
     if not shows and "images" in columns:
         problems.append(f"{at} shows no images; the query gives the column 'images'")
-    if not missing and not problems:
-        types = queries.column_types(entry)
+    types = {} if missing else queries.column_types(entry)
+    problems += [
+        f"{entry.query_place()}: {entry.name}: column {name!r} is {(given := columns[name].replace(chr(34), ''))};"
+        f" cast it ({'NULL' if given == 'NULL' else name}::VARCHAR)"
+        for name in template.columns
+        if types and not _is_printable(types[name])
+    ]
+    if types and not problems:
         # In the default dialect: others print tags that are control tokens to models which do not know them.
         usual = compile_template(template.source)
         problems += _lint_rendering(usual, tuple((name, types[name]) for name in ["id", *template.columns]))
@@ -214,3 +220,14 @@ def example_value(name: str, kind: pa.DataType) -> Any:
     if pa.types.is_boolean(kind):
         return True
     return 0
+
+
+def _is_printable(kind: pa.DataType) -> bool:
+    """Whether values are texts, numbers, booleans, dates or times, or lists or structs of these."""
+    if pa.types.is_list(kind):
+        return _is_printable(kind.value_type)
+    if pa.types.is_struct(kind):
+        return all(_is_printable(child.type) for child in kind)
+    numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    times = (pa.types.is_date, pa.types.is_time, pa.types.is_timestamp)
+    return any(is_one(kind) for is_one in (pa.types.is_string, *numbers, *times))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from pydantic import Field
 from instruct.errors import SpecError, UsageError
 from instruct.model import StrictModel
 from instruct.resources import shipped
+from instruct.sources import source_names
 from instruct.specs.yaml_file import YamlFile, parse_yaml, read_text
 
 Split = Literal["train", "val", "test"]
@@ -156,7 +158,7 @@ def load_task_specs(folders: Iterable[Path] = ()) -> list[TaskEntry]:
             ``templates/``.
 
     Raises:
-        SpecError: with every fault of every file, or two tasks of one name.
+        SpecError: with every fault of every file, a source that there is not, or two tasks of one name.
     """
     entries: list[TaskEntry] = []
     problems: list[str] = []
@@ -168,7 +170,9 @@ def load_task_specs(folders: Iterable[Path] = ()) -> list[TaskEntry]:
             raise UsageError(f"{folder}: there is no task spec (*.yaml) in it")
         for path in files:
             try:
-                entries += load_task_spec(path)
+                found = load_task_spec(path)
+                problems += _unknown_sources(found[0])
+                entries += found
             except SpecError as error:
                 problems += error.problems
     seen: dict[str, TaskEntry] = {}
@@ -181,3 +185,19 @@ def load_task_specs(folders: Iterable[Path] = ()) -> list[TaskEntry]:
     if problems:
         raise SpecError(problems)
     return entries
+
+
+def _unknown_sources(entry: TaskEntry) -> list[str]:
+    """Sources that a spec names and that there are not."""
+    spec, known = entry.spec, source_names()
+    named: list[tuple[tuple[str | int, ...], str]] = [(("source",), spec.source)]
+    named += [(("namespace",), spec.namespace)] if spec.namespace else []
+    named += [(("reads", number), name) for number, name in enumerate(spec.reads)]
+    named += [(("upstream", number), name) for number, name in enumerate(spec.upstream)]
+    problems = []
+    for at, name in named:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            problems.append(f"{entry.file.place(at)}: {at[0]}: no source is called {name!r}; {hint}")
+    return problems

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -342,6 +343,24 @@ def test_a_build_refuses_a_template_that_lint_refuses(corpora: Corpora, specs: P
     assert not list((specs.parent / "out").rglob("*.arrow"))
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("NULL", "NULL"), ("[NULL]", "NULL[]"), ("['a', 'b']::VARCHAR[2]", "VARCHAR[2]"),
+        ("MAP {'a': 1}", "MAP(VARCHAR, INTEGER)"), ("'a'::ENUM('a')", "ENUM('a')"), ("INTERVAL 1 DAY", "INTERVAL"),
+        ("'a'::BLOB", "BLOB"), ("'1'::BIT", "BIT"), ("1::UNION(a INTEGER, b VARCHAR)", "UNION(a INTEGER, b VARCHAR)"),
+        ("[{'a': INTERVAL 1 DAY}]", "STRUCT(a INTERVAL)[]"),
+    ],
+)  # fmt: skip
+def test_a_column_of_a_type_that_no_template_prints(corpora: Corpora, specs: Path, value: str, kind: str) -> None:
+    spec = write_spec(specs, {"mine": TEXT_QUERY.replace("findings,", f"findings, {value} AS indication,", 1)})
+    write_template(specs, "mine", "{{ indication }}")
+    told = f"{spec}:9:1: [mine] [Mine]: column 'indication' is {kind}; cast it ({{}}::VARCHAR)"
+    told = told.format("NULL" if value == "NULL" else "indication")
+    assert told in call("lint", "--specs", specs, check=3).out
+    assert told in build_mine(corpora, specs, 3).err
+
+
 def test_a_comment_of_a_template_may_hold_anything(specs: Path) -> None:
     write_template(specs, "mine", "What is there?", "{# <image> and {braces},\n<|im_end|> #}")
     assert "all is well" in call("lint", "--specs", specs).out
@@ -428,6 +447,17 @@ def building(*arguments: str | Path, **options: object) -> Iterator[subprocess.P
     ) as process:
         assert process.stderr.readline().startswith("building ")
         yield process
+
+
+def test_a_temporary_folder_with_an_apostrophe(
+    corpora: Corpora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "the reader's"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    out = ("--data-root", corpora.root, "--out", tmp_path / "out")
+    call("build", "openi", "splits.OpenI=drop_leaks", *out)
+    call("counts", tmp_path / "out")
 
 
 def test_two_builds_into_one_folder_at_once(corpora: Corpora, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import resource
 
+import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from instruct.errors import DataError, SpecError
 from instruct.sources import get_source, source_names
 from instruct.specs import connection, records
-from instruct.specs.checks import check_query
+from instruct.specs.checks import CHANGING, check_query
 from instruct.specs.contract import REGIONS_TYPE
 from instruct.specs.records import RecordQueries
 from instruct.specs.task_spec import SPLITS, load_task_specs
@@ -124,6 +125,13 @@ def test_a_query_may_name_another_source_without_reading_it(tmp_path):
             f"SELECT {CORE}\nFROM studies\nWHERE mention_change(findings)",
             ["11:1: [Reading] [Toy]: Catalog Error: Scalar Function"],
         ),
+        (
+            f"{PLAIN}\nWHERE 'é random()' <> '' -- now()\nORDER BY Random ( )",
+            ["11:1: [Reading] [Toy]: random() differs from one run to the next"],
+        ),
+        (f"{PLAIN} WHERE findings < current_date::VARCHAR", ["9:1: [Reading] [Toy]: current_date differs from"]),
+        (f'{PLAIN} WHERE "now"() IS NULL', ["9:1: [Reading] [Toy]: now() differs from"]),
+        (f"{PLAIN}\nUSING SAMPLE 5", ["10:1: [Reading] [Toy]: USING SAMPLE differs from"]),
         (f"{PLAIN}; {PLAIN}", ["9:1: [Reading] [Toy]: records must be one SELECT statement"]),
     ],
 )
@@ -131,6 +139,13 @@ def test_what_a_query_lacks_is_told_with_its_line(tmp_path, query, told):
     found = problems(tmp_path, query)
     assert len(found) == len(told)
     assert all(problem.startswith(f"toy.yaml:{wanted}") for problem, wanted in zip(found, told, strict=True)), found
+
+
+def test_every_function_that_changes_is_known():
+    """Those of DuckDB that give something else at every call, but for those that give nothing of use, or fail."""
+    query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'"
+    named = {name for (name,) in duckdb.sql(query).fetchall()}
+    assert named - CHANGING == {"error"}
 
 
 @given(st.lists(st.lists(st.text(max_size=2), max_size=5), max_size=4))

@@ -4,10 +4,11 @@ import pytest
 
 from instruct.errors import SpecError, UsageError
 from instruct.resources import shipped
+from instruct.sources import source_names
 from instruct.specs.task_spec import SPLITS, load_task_spec, load_task_specs, slug
 
 SPEC = """\
-source: toy
+source: openi
 dataset: Toy-Set 2
 access: open
 licence: CC0
@@ -47,7 +48,7 @@ def test_tasks_carry_their_names_and_places(spec):
     assert second.place("records") == f"{path}:12:5"
     assert second.place("expect") == f"{path}:10:5"
     assert first.task.expect == {"train": 3}
-    assert first.namespace == "toy"
+    assert first.namespace == "openi"
 
 
 def test_records_can_be_about_another_source(spec):
@@ -83,7 +84,7 @@ def test_every_typo_is_told_at_once(spec):
             ("records: SELECT 1", "records: ''"),
             "toy.yaml:8:5: tasks.0.records: String should have at least 1 character",
         ),
-        (("source: toy", "source: Toy Set"), "toy.yaml:1:1: source: String should match pattern"),
+        (("source: openi", "source: Toy Set"), "toy.yaml:1:1: source: String should match pattern"),
         (("dataset: Toy-Set 2", "dataset: 2024"), "toy.yaml:2:1: dataset: Input should be a valid string, not 2024"),
     ],
 )
@@ -119,6 +120,21 @@ def test_faults_of_several_files_are_told_together(spec, tmp_path):
         load_task_specs([tmp_path])
     files = {problem.removeprefix(f"{tmp_path}/").split(":")[0] for problem in caught.value.problems}
     assert files == {"a.yaml", "b.yaml"}
+
+
+def test_sources_that_there_are_not_are_told_all_at_once(spec, tmp_path):
+    text = SPEC.replace(
+        "source: openi", "source: opeeni\nnamespace: Openi2\nreads: [openi, nowhere]\nupstream: [mimic_cx]"
+    )
+    path = spec(text.replace("Openi2", "openi2"))
+    with pytest.raises(SpecError) as caught:
+        load_task_specs([tmp_path])
+    assert [problem.removeprefix(f"{path}:").partition(" (known:")[0] for problem in caught.value.problems] == [
+        "1:1: source: no source is called 'opeeni'; did you mean 'openi'?",
+        "2:1: namespace: no source is called 'openi2'; did you mean 'openi'?",
+        "3:16: reads: no source is called 'nowhere'; there are brax, chestxray14, " + ", ".join(source_names()[2:]),
+        "4:12: upstream: no source is called 'mimic_cx'; did you mean 'mimic_cxr'?",
+    ]
 
 
 def test_a_folder_that_is_not_there(tmp_path):
