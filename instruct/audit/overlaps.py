@@ -75,7 +75,8 @@ class KeyIndex:
         self._scratch = TemporaryDirectory(prefix="cxr-instruct-audit-")
         self._db = duckdb.connect(":memory:")
         run = self._db.execute
-        run(f"SET memory_limit = '{_MEMORY}'; SET temp_directory = '{self._scratch.name}'")
+        run(f"SET memory_limit = '{_MEMORY}'")
+        run("SET temp_directory = ?", [self._scratch.name])
         run(f"SET threads = {min(os.cpu_count() or 1, _THREADS)}; SET preserve_insertion_order = false")
         run(f"CREATE TABLE held AS SELECT 0::UTINYINT AS kind, {DIGEST}('') AS key, 0::USMALLINT AS g LIMIT 0")
 

@@ -65,7 +65,7 @@ def find_corrections(selection: Selection, sources: SourceTables) -> Corrections
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise UsageError(f"splits: the recipe builds no dataset {name!r}.{hint} It builds: {', '.join(datasets)}")
     with TemporaryDirectory(prefix="cxr-instruct-splits-") as scratch, duckdb.connect(":memory:") as db:
-        db.execute(f"SET temp_directory = '{scratch}'")
+        db.execute("SET temp_directory = ?", [scratch])
         records = _Records(db, selection, sources)
         # Those nearer to the originals first: the others follow the splits that these have then.
         for name in sorted(recipe.splits, key=lambda name: (len(records.upstream(name)), name)):

@@ -19,7 +19,10 @@ from instruct.prompts.language import ConversationExtension
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja without a way out: no attributes of Python objects, no undefined names, no growth by operators."""
+    """Jinja without a way out: no attributes of Python objects, no undefined names, nothing many times at one stroke.
+
+    A template that grows a text bit by bit, with ``~`` and ``replace`` in loops, is not stopped.
+    """
 
     intercepted_binops = frozenset(["*", "**", "%"])
 

@@ -101,7 +101,7 @@ def render_records(
     try:
         conversations = wording.of(rows)
     except Exception:  # whatever a template can raise, over values nobody foresaw: find the records that do it
-        broken = [fault for row in rows if (fault := _template_fault(template, wording, int(row)))]
+        broken = _template_faults(template, wording, rows)
         if not broken:
             raise
         faults += broken
@@ -244,13 +244,17 @@ def _texts(column: pa.Array) -> tuple[pa.Array | None, _Ints]:
     return (column, rows) if pa.types.is_string(column.type) else (None, rows)
 
 
-def _template_fault(template: CompiledTemplate, wording: _Wording, row: int) -> Fault | None:
+def _template_faults(template: CompiledTemplate, wording: _Wording, rows: _Ints) -> list[Fault]:
+    """The records that a template fails on. Most are good, so each half is looked into only if the template fails on it."""
     try:
-        wording.of(np.array([row]))
+        wording.of(rows)
     except Exception as error:
-        place = f"{template.source.path}:{template.line_of(error)}"
-        return Fault(row, Reason.TEMPLATE_ERROR, f"{place}: {type(error).__name__}: {error}")
-    return None
+        if len(rows) == 1:
+            place = f"{template.source.path}:{template.line_of(error)}"
+            return [Fault(int(rows[0]), Reason.TEMPLATE_ERROR, f"{place}: {type(error).__name__}: {error}")]
+        halves = [half for half in np.array_split(rows, 2) if len(half)]
+        return [fault for half in halves for fault in _template_faults(template, wording, half)]
+    return []
 
 
 def _check_images(

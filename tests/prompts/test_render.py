@@ -10,6 +10,7 @@ from instruct.errors import SpecError
 from instruct.prompts.conversation import parse_conversations
 from instruct.prompts.marks import MARK, MAX_IMAGES, SPECIAL_TOKEN
 from instruct.prompts.render import choose_variants, render_records
+from instruct.prompts.template import CompiledTemplate
 from instruct.specs.vocabulary import stable_hash
 
 from .toolbox import answers, batch, compiled, faults, one_variant, prompts, render
@@ -276,6 +277,16 @@ def test_a_record_that_a_template_fails_on_is_told_with_file_and_line(tmp_path):
         (2, "template_error", f"{tmp_path}/t.jinja:7: UndefinedError: 'None' has no attribute 'label'"),
     ]
     assert answers(rendered) == ["a"]
+
+
+def test_one_record_that_a_template_fails_on_costs_little(tmp_path, monkeypatch):
+    calls, real = [], CompiledTemplate.render
+    monkeypatch.setattr(CompiledTemplate, "render", lambda *given: calls.append(given) or real(*given))
+    template = compiled(tmp_path, one_variant("{{ 1 / number }}"))
+    numbers = [number % 1000 for number in range(1, 2049)]
+    rendered = render(template, {"number": pa.array(numbers), "answer": ["a"] * 2048})
+    assert [row for row, *_ in faults(rendered)] == [999, 1999]
+    assert len(answers(rendered)) == 2046 and len(calls) < 50
 
 
 def test_an_undefined_name_is_an_error_with_file_and_line(tmp_path):
