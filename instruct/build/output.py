@@ -45,7 +45,8 @@ class OutputFolder:
         self.scratch = self.work / "records"
         self.lock = self.work / "lock"
         self.log = self.path / "build.log.jsonl"
-        self.manifest: dict[str, Any] = read_json(self.path / MANIFEST) or {}
+        held = read_json(self.path / MANIFEST)
+        self.manifest: dict[str, Any] = held if _is_manifest(held) else {}
         self._placed = {key: self.path / file for key, file in (read_json(self.work / "placed.json") or {}).items()}
 
     def check(self, name: str) -> None:
@@ -136,6 +137,15 @@ class OutputFolder:
             if file is not None and _is(file, result, verify):
                 return result, file
         return None
+
+
+def _is_manifest(held: Any) -> bool:
+    return (
+        isinstance(held, dict)
+        and {"name", "recipe", "sources", "tasks"} <= set(held)
+        and isinstance(held["tasks"], list)
+        and all(isinstance(task, dict) and isinstance(task.get("splits"), dict) for task in held["tasks"])
+    )
 
 
 def _is(file: Path, result: ShardResult, verify: bool) -> bool:

@@ -245,7 +245,7 @@ def _texts(column: pa.Array) -> tuple[pa.Array | None, _Ints]:
 
 
 def _template_faults(template: CompiledTemplate, wording: _Wording, rows: _Ints) -> list[Fault]:
-    """The records that a template fails on. Most are good, so each half is looked into only if the template fails on it."""
+    """The records that a template fails on. A half of them is looked into only if it fails on that."""
     try:
         wording.of(rows)
     except Exception as error:

@@ -109,7 +109,7 @@ class Recipe(StrictModel):
         description="Which text speaks of change, for progression tasks: the published substring rule, or whole words "
         "only, without degenerative change and the like.",
     )
-    shard_rows: int = Field(default=20_000, ge=1, description="Records per shard.")
+    shard_rows: int = Field(default=20_000, ge=1, le=1_000_000, description="Records per shard.")
     max_bad: float = Field(
         default=0.01,
         ge=0,

@@ -105,6 +105,21 @@ def test_a_manifest_that_is_damaged(corpora: Corpora, built: Path) -> None:
     assert contents(built) == before
 
 
+@pytest.mark.parametrize(
+    "content", ["[]", '"text"', "3", '{"a": 1}', "tasks: {}", "tasks: [3]", 'tasks: [{"splits": 3}]']
+)
+def test_a_manifest_of_another_shape(corpora: Corpora, built: Path, content: str) -> None:
+    before = contents(built)
+    key, _, value = content.partition(": ")
+    held = json.loads((built / "manifest.json").read_text("utf-8"))
+    changed = json.dumps({**held, key: json.loads(value)}) if key == "tasks" else content
+    (built / "manifest.json").write_text(changed, "utf-8")
+    for command in ("verify", "counts"):
+        assert "manifest.json: is damaged; run the same build command again" in call(command, built, check=4).err
+    assert "nothing to render" in build(corpora, built)
+    assert contents(built) == before
+
+
 def test_a_folder_that_is_no_build(tmp_path: Path) -> None:
     for command in ("verify", "counts", "show"):
         assert f"{tmp_path}: is no build of cxr-instruct (no manifest.json)" in call(command, tmp_path, check=2).err

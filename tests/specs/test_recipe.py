@@ -82,6 +82,7 @@ def test_an_override_with_an_unknown_key_gets_a_suggestion(recipe):
 @pytest.mark.parametrize(
     ("override", "told"),
     [
+        ("shard_rows=10000000000", "shard_rows: Input should be less than or equal to 1000000, not 10000000000"),
         ("seed=-1", "seed: Input should be greater than or equal to 0, not -1"),
         ("seed=many", "seed: Input should be a valid integer"),
         ("variants=0", "variants"),
