@@ -29,6 +29,7 @@ from instruct.build.tables import SourceTables
 from instruct.errors import UsageError
 from instruct.specs.contract import namespaces
 from instruct.specs.task_spec import SPLITS, TaskEntry
+from instruct.specs.terms import told_terms
 
 _BATCH = 50_000
 _PATIENT, _STUDY, _IMAGE = (KINDS.index(kind) for kind in ("patient", "study", "image"))
@@ -89,7 +90,8 @@ class _Records:
         self._db = db
         self._selection = selection
         self._entries = [entry for entry in selection.entries if entry.config not in selection.absent]
-        self._derived = Derived({entry.spec.source: entry.spec.upstream for entry in selection.entries})
+        told = told_terms(entry.spec for entry in selection.entries)
+        self._derived = Derived({source: facts["upstream"] for source, facts in told.items()})
         self._official = official_splits(selection.roots)
         self._count = 0
         db.execute(
